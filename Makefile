@@ -72,8 +72,8 @@ e2e: $(VENV)-mocks/ready ## Bring a stream of an emulated Kinesis to both mocks 
 .PHONY: soak
 soak: ## Run new random streams and schedules of faults for MINUTES (30), and print what they came to
 	@rm -rf $(EVIDENCE)
-	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(TESTED) --test scenarios -- \
-	  convergence::stopped_time:: convergence::sockets:: convergence::binary::
+	SOAK_MINUTES=$(or $(MINUTES),30) SCHEDULES=$(or $(SCHEDULES),5000) cargo test --locked $(TESTED) --test scenarios -- \
+	  convergence::stopped_time:: convergence::sockets:: convergence::binary:: policies::salesperson::
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: fuzz
@@ -179,12 +179,13 @@ image: build ## Build the artifact and a container image of it, contact-sync:ARC
 
 # The tool reads the lock file, and writes beside the Cargo.toml of each package.
 .PHONY: sbom
-sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) beside it
+sbom: $(CARGO_CYCLONEDX) ## Write the bills of materials (CycloneDX) of the artifact and of the tool beside the artifact
 	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
 	  $(if $(FEATURES),--features "$(FEATURES)") --target $(if $(filter x86_64,$(ARCH)),x86_64,aarch64)-unknown-linux-gnu --override-filename contact-sync-sbom
 	@mkdir -p target/lambda/contact-sync
 	mv contact-sync-sbom.json target/lambda/contact-sync/sbom.cdx.json
-	rm -f admin/contact-sync-sbom.json testkit/contact-sync-sbom.json
+	mv admin/contact-sync-sbom.json target/lambda/contact-sync/admin-sbom.cdx.json
+	rm -f testkit/contact-sync-sbom.json
 
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch

@@ -235,7 +235,6 @@ impl SchemaTransformer<'_> {
             Err(rejection) => return Some(WholeRow::Rejected(rejection.clone())),
         };
         let first = ContactChange {
-            operation: Operation::Create,
             contact: (**contact).clone(),
             whole: None,
             ..first.clone()

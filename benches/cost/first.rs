@@ -27,6 +27,13 @@ const QUOTA: f64 = 0.29;
 /// Time in which a throttled process runs for [`QUOTA`] and stands still for the rest.
 const PERIOD: Duration = Duration::from_millis(20);
 
+/// Time between two invocations of a process: longer than that between two slots of the rate limit,
+/// for which an invocation would wait otherwise.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Largest own time of a first invocation at [`QUOTA`], as a multiple of a warm one's.
+const MOST: f64 = 2.0;
+
 /// Result of the measurement at one speed. Times are medians.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FirstDelivery {
@@ -64,6 +71,15 @@ pub(crate) async fn measure() -> Result<[FirstDelivery; 3], String> {
     if let Some(violation) = deployment.mocks.violations().first() {
         return Err(format!("a protocol violation: {violation}"));
     }
+    for at_speed in &measured {
+        let ratio = at_speed.first.as_secs_f64() / at_speed.warm.as_secs_f64();
+        if ratio > MOST || at_speed.handshakes > 0 {
+            return Err(format!(
+                "a first invocation takes {ratio:.2} of a warm one, with {} handshakes",
+                at_speed.handshakes
+            ));
+        }
+    }
     measured.try_into().map_err(|_| "three speeds".to_owned())
 }
 
@@ -88,6 +104,7 @@ async fn of_speed(
         acknowledged.push(function.started_at.elapsed());
         handshakes += deployment.handshakes().iter().sum::<usize>() - before;
         for _ in 0..WARM {
+            sleep_until(Instant::now() + PAUSE).await;
             warms.push(invoke(&mut function, &event).await?);
         }
         drop(throttle);

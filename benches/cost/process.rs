@@ -38,8 +38,8 @@ pub(crate) struct Measured {
     pub(crate) own_times: Vec<Duration>,
     /// CPU time per record.
     pub(crate) cpu: Duration,
-    /// Number of API calls per thousand records.
-    pub(crate) calls: usize,
+    /// Numbers of API calls per thousand records, in batches of [`BATCH`] and of a thousand.
+    pub(crate) calls: [usize; 2],
     /// Peak memory of the process, for an event of [`LARGEST`] records.
     pub(crate) peak_kib: u64,
     pub(crate) event_bytes: usize,
@@ -147,7 +147,7 @@ pub(crate) async fn invoke(function: &mut Function, event: &Bytes) -> Result<Dur
 }
 
 /// Measures own times, CPU time per record, and calls per thousand records.
-async fn invocations(mocks: &Mocks) -> Result<(Vec<Duration>, Duration, usize), String> {
+async fn invocations(mocks: &Mocks) -> Result<(Vec<Duration>, Duration, [usize; 2]), String> {
     let mut function = start(mocks).await;
     let event = Bytes::from(record::event(BATCH, BATCH));
     for _ in 0..WARMING {
@@ -162,12 +162,12 @@ async fn invocations(mocks: &Mocks) -> Result<(Vec<Duration>, Duration, usize), 
     }
     own_times.sort_unstable();
     let records = u32::try_from(INVOCATIONS * BATCH).expect("fits");
-    let calls = (calls(mocks) - calls_before) * 1000 / (INVOCATIONS * BATCH);
-    Ok((
-        own_times,
-        cpu(&function)?.saturating_sub(cpu_before) / records,
-        calls,
-    ))
+    let cpu = cpu(&function)?.saturating_sub(cpu_before);
+    let of_batches = (calls(mocks) - calls_before) * 1000 / (INVOCATIONS * BATCH);
+    let calls_before = calls(mocks);
+    invoke(&mut function, &record::event(1000, 1000).into()).await?;
+    let of_thousand = calls(mocks) - calls_before;
+    Ok((own_times, cpu / records, [of_batches, of_thousand]))
 }
 
 /// Measures the peak memory for the largest event. Returns it with the size of the event.

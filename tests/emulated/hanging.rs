@@ -133,6 +133,23 @@ async fn the_invalid_record_fails_while_the_dead_letter_queue_hangs() {
 }
 
 #[tokio::test]
+async fn all_records_fail_while_every_service_hangs_from_before_the_start() {
+    let failed = failed_while(|mocks, cloud| {
+        for endpoint in [Endpoint::Token, Endpoint::Upsert, Endpoint::Query] {
+            hang(mocks, endpoint);
+        }
+        for _ in 0..100 {
+            mocks.hubspot.next(Reply::Hang);
+        }
+        for service in ["secretsmanager", "AmazonSQS", "DynamoDB"] {
+            cloud.proxy.treat(service, Treatment::Hang);
+        }
+    })
+    .await;
+    assert_eq!(failed, (0..=LEADS + CUSTOMERS).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn no_record_fails_while_the_state_table_hangs() {
     let failed = failed_while(|_, cloud| cloud.proxy.treat("DynamoDB", Treatment::Hang)).await;
     assert!(failed.is_empty(), "{failed:?}");

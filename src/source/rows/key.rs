@@ -40,6 +40,35 @@ fn in_object<'a>(raw: &'a RawValue, field: &str) -> Option<Cow<'a, str>> {
     }
 }
 
+/// Returns whether the key's schema names another table than these. Kafka Connect calls the schema
+/// of a key `server.schema.table.Key`. A key without a schema may be of any table, and no `tables`
+/// are all of them.
+pub(super) fn is_of_another_table(key: Option<&[u8]>, tables: &[String]) -> bool {
+    if tables.is_empty() {
+        return false;
+    }
+    let Some(schema) = key.and_then(schema_name) else {
+        return false;
+    };
+    let Some(path) = schema.strip_suffix(".Key") else {
+        return false;
+    };
+    let is_named = |table: &String| {
+        let mut parts = table.rsplit('.').zip(path.rsplit('.'));
+        parts.all(|(part, of_key)| part == of_key)
+    };
+    !tables.iter().any(is_named)
+}
+
+fn schema_name(key: &[u8]) -> Option<Cow<'_, str>> {
+    let text = str::from_utf8(key).ok()?.trim();
+    if !text.starts_with('{') {
+        return None;
+    }
+    let schema = member(text, "schema").ok()??;
+    json::text(member(schema.get(), "name").ok()??)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +102,35 @@ mod tests {
         }
         assert_eq!(contact_id(None, ""), None);
         assert_eq!(contact_id(Some(b"\xff"), ""), None);
+    }
+
+    #[test]
+    fn the_schema_of_a_key_names_its_table() {
+        let key = |name: &str| format!(r#"{{"schema":{{"name":"{name}"}},"payload":{{"id":7}}}}"#);
+        let tables = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (name, named, expected) in [
+            ("crm.public.contacts.Key", &["public.contacts"][..], false),
+            ("crm.public.contacts.Key", &["contacts"], false),
+            ("crm.public.contacts.Key", &["orders", "contacts"], false),
+            ("crm.public.orders.Key", &["public.contacts"], true),
+            ("crm.other.contacts.Key", &["public.contacts"], true),
+            ("crm.public.orders.Key", &[], false),
+            ("contacts", &["orders"], false),
+        ] {
+            let found = is_of_another_table(Some(key(name).as_bytes()), &tables(named));
+            assert_eq!(found, expected, "{name} of {named:?}");
+        }
+        let contacts = tables(&["contacts"]);
+        for key in [
+            r#"{"id":7}"#,
+            "c-1",
+            r#"{"schema":null,"payload":{"id":7}}"#,
+        ] {
+            assert!(
+                !is_of_another_table(Some(key.as_bytes()), &contacts),
+                "{key}"
+            );
+        }
+        assert!(!is_of_another_table(None, &contacts));
     }
 }

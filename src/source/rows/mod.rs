@@ -219,6 +219,9 @@ impl Source {
         if self.tombstones == Tombstones::Filter {
             return Ok(filtered(codes::NOT_A_ROW_CHANGE, None));
         }
+        if key::is_of_another_table(record.key, &self.tables) {
+            return Ok(filtered(codes::OTHER_TABLE, None));
+        }
         let Some(id) = key::contact_id(record.key, &self.key) else {
             let warning = Some("tombstone without a readable key");
             return Ok(filtered(codes::NOT_A_ROW_CHANGE, warning));

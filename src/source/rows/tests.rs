@@ -543,6 +543,26 @@ fn a_delete_without_columns_is_found_by_its_key() {
 }
 
 #[test]
+fn a_tombstone_of_another_table_is_filtered() {
+    let settings = "tombstones = \"delete\"\ntables = [\"public.contacts\"]\n";
+    let decoder = decoder("debezium", settings);
+    for (table, expected) in [("contacts", "c-7"), ("orders", "OTHER_TABLE")] {
+        let schema = json!({"type": "struct", "name": format!("crm.public.{table}.Key")});
+        let key = json!({"schema": schema, "payload": {"id": "c-7"}}).to_string();
+        let tombstone = RowRecord {
+            key: Some(key.as_bytes()),
+            ..record(None)
+        };
+        let found = match decoder.decode(tombstone) {
+            Ok(Decoded::Change(change)) => change.contact.id.as_str().to_owned(),
+            Ok(Decoded::Filtered(filtered)) => filtered.code.to_owned(),
+            Err(refusal) => panic!("{refusal:?}"),
+        };
+        assert_eq!(found, expected, "{table}");
+    }
+}
+
+#[test]
 fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
     let wrapped = r#"{"schema":null,"payload":null}"#;
     for data in [None, Some(&b""[..]), Some(wrapped.as_bytes())] {

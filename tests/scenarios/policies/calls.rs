@@ -30,20 +30,22 @@ async fn a_look_up_is_made_once_for_each_batch_that_needs_one() {
             ("empty", true),
             ("unedited", true),
         ] {
-            let mocks = Mocks::start().await;
-            let document = place.settings(&[("job_title", policy)]);
-            deliver(&mocks, &document, &titled(place, 450, "Engineer")).await;
-            let batches = match place {
-                Place::Salesforce => 3,
-                Place::HubSpot => 5,
-            };
-            let lookups = if is_looked_up { batches } else { 0 };
-            assert_eq!(
-                place.calls(&mocks),
-                [lookups, batches],
-                "{place:?} {policy}"
-            );
-            assert_eq!(mocks.violations(), [""; 0]);
+            for count in [1, 100, 101, 200, 201, 450] {
+                let mocks = Mocks::start().await;
+                let document = place.settings(&[("job_title", policy)]);
+                deliver(&mocks, &document, &titled(place, count, "Engineer")).await;
+                let batches = match place {
+                    Place::Salesforce => count.div_ceil(200),
+                    Place::HubSpot => count.div_ceil(100),
+                };
+                let lookups = if is_looked_up { batches } else { 0 };
+                assert_eq!(
+                    place.calls(&mocks),
+                    [lookups, batches],
+                    "{place:?} {policy} {count}"
+                );
+                assert_eq!(mocks.violations(), [""; 0]);
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ enum State {
     Ours,
     Edited,
     EditedToTheSame,
+    EditedAndSetBack,
     ClearedByHand,
 }
 
@@ -42,7 +43,7 @@ const DELIVERIES: [Delivery; 5] = [
 ];
 
 /// The value after one change to `New`, by policy and state. `-` stands for an empty field.
-const AFTER: [(State, [&str; 5]); 6] = [
+const AFTER: [(State, [&str; 5]); 7] = [
     (State::Absent, ["New", "New", "New", "New", "-"]),
     (State::Empty, ["New", "-", "New", "New", "-"]),
     (State::Ours, ["New", "Ours", "Ours", "New", "-"]),
@@ -51,11 +52,15 @@ const AFTER: [(State, [&str; 5]); 6] = [
         ["New", "Theirs", "Theirs", "Theirs", "Theirs"],
     ),
     (State::EditedToTheSame, ["New", "New", "New", "New", "New"]),
+    (
+        State::EditedAndSetBack,
+        ["New", "Ours", "Ours", "New", "Ours"],
+    ),
     (State::ClearedByHand, ["New", "-", "New", "-", "-"]),
 ];
 
 /// The value after changes to `First` and `New` in one batch.
-const AFTER_FOLDED: [(State, [&str; 5]); 6] = [
+const AFTER_FOLDED: [(State, [&str; 5]); 7] = [
     (State::Absent, ["New", "First", "First", "New", "-"]),
     (State::Empty, ["New", "-", "First", "New", "-"]),
     (State::Ours, ["New", "Ours", "Ours", "New", "-"]),
@@ -64,16 +69,21 @@ const AFTER_FOLDED: [(State, [&str; 5]); 6] = [
         ["New", "Theirs", "Theirs", "Theirs", "Theirs"],
     ),
     (State::EditedToTheSame, ["New", "New", "New", "New", "New"]),
+    (
+        State::EditedAndSetBack,
+        ["New", "Ours", "Ours", "New", "Ours"],
+    ),
     (State::ClearedByHand, ["New", "-", "First", "-", "-"]),
 ];
 
 /// The value after a replay of a change that is older than the record.
-const AFTER_REPLAY: [(State, [&str; 5]); 6] = [
+const AFTER_REPLAY: [(State, [&str; 5]); 7] = [
     (State::Absent, ["New", "New", "New", "New", "-"]),
     (State::Empty, ["-"; 5]),
     (State::Ours, ["Ours", "Ours", "Ours", "Ours", "-"]),
     (State::Edited, ["Theirs"; 5]),
     (State::EditedToTheSame, ["New"; 5]),
+    (State::EditedAndSetBack, ["Ours"; 5]),
     (State::ClearedByHand, ["-"; 5]),
 ];
 
@@ -112,6 +122,10 @@ impl Trial {
         let edited = match state {
             State::Edited => "Theirs",
             State::EditedToTheSame => "New",
+            State::EditedAndSetBack => {
+                self.place.edit(&self.mocks, id, "job_title", "Theirs");
+                "Ours"
+            }
             State::ClearedByHand => "",
             State::Absent | State::Empty | State::Ours => return,
         };
