@@ -110,8 +110,8 @@ impl Normalise {
         }
     }
 
-    /// Returns the normaliser of a contact's values; `None` where each one stays as it is. `whole` is
-    /// the contact with the fields that did not change.
+    /// Returns the normaliser of a contact's values; `None` where each one stays as it is. `whole`
+    /// is the contact with the fields that did not change.
     #[inline]
     pub(super) fn of<'a>(
         &'a self,

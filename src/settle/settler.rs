@@ -291,8 +291,8 @@ impl Settler {
             .write(
                 batch.records,
                 outcome,
-                // Of records that were not read, this invocation stores nothing: the items of others
-                // are kept.
+                // Of records that were not read, this invocation stores nothing: the items of
+                // others are kept.
                 batch.earlier.is_blind() || batch.entries.iter().any(Entry::is_unread),
                 &self.destinations,
                 until,
