@@ -142,7 +142,7 @@ fn cpu() -> Result<u64, String> {
 pub(crate) fn table(times: &Times) -> String {
     let mut text = format!(
         "CPU time of building a client, medians of {PROCESSES} processes. A process reads the \
-         certificates of the system once; each further client of AWS parses them again.\n\n\
+         certificates of the system once, for all clients of AWS.\n\n\
          | client | first, ms | second, ms |\n| --- | ---: | ---: |\n"
     );
     for (roots, [first, second]) in times {
