@@ -6,6 +6,7 @@ mod guard;
 mod versions;
 
 use std::collections::{HashSet, VecDeque};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::future::join_all;
@@ -211,8 +212,7 @@ impl SchemaTransformer<'_> {
             whole: None,
             is_compared: false,
         };
-        let positions: Positions = sources.iter().filter(written).copied().collect();
-        payload.whole = self.whole(&positions, &payload, refused);
+        payload.whole = self.whole(sources.iter().filter(written), &payload, refused);
         Some(Job {
             outdated,
             ..Job::new(WriteKind::Upsert, payload, sources)
@@ -222,14 +222,14 @@ impl SchemaTransformer<'_> {
     /// Returns the write of a record that does not exist yet, where the first of the changes at
     /// `positions` leaves columns out: that change is applied with its whole row, and the others
     /// follow.
-    fn whole(
+    fn whole<'p>(
         &self,
-        positions: &[Position],
+        mut positions: impl Iterator<Item = &'p Position>,
         part: &Payload,
         refused: &[RefusedValue],
     ) -> Option<WholeRow> {
-        let (first, rest) = positions.split_first()?;
-        let first = self.change(*first)?;
+        let position = *positions.next()?;
+        let first = self.change(position)?;
         let contact = match first.whole.as_ref()? {
             Ok(contact) => contact,
             Err(rejection) => return Some(WholeRow::Rejected(rejection.clone())),
@@ -239,8 +239,9 @@ impl SchemaTransformer<'_> {
             whole: None,
             ..first.clone()
         };
+        let positions: Positions = iter::once(position).chain(positions.copied()).collect();
         let mut changes = vec![&first];
-        changes.extend(rest.iter().filter_map(|position| self.change(*position)));
+        changes.extend(positions[1..].iter().filter_map(|at| self.change(*at)));
         let Transformed {
             body,
             if_new,
@@ -258,7 +259,7 @@ impl SchemaTransformer<'_> {
                     conditions,
                     ..part.clone()
                 },
-                left_out: positions_of(positions, left_out),
+                left_out: positions_of(&positions, left_out),
             })),
         })
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json;
-use crate::model::{Body, RefusedValue};
+use crate::model::{Body, RefusedValue, Transformed, ValueCounts};
 
 /// A field's value that serializes itself.
 pub(super) trait FieldValue {
@@ -79,7 +79,7 @@ impl<'a, V> Fields<'a, V> {
     }
 
     /// Removes the fields that have one of the `refused` values. Adds their names to `left_out`.
-    pub(super) fn leave_out(&mut self, refused: &[RefusedValue], left_out: &mut Vec<String>)
+    fn leave_out(&mut self, refused: &[RefusedValue], left_out: &mut Vec<String>)
     where
         V: FieldValue,
     {
@@ -104,6 +104,34 @@ impl<'a, V> Fields<'a, V> {
 
     pub(super) fn into_iter(self) -> impl Iterator<Item = (&'a str, V)> {
         self.0.into_iter()
+    }
+}
+
+/// The fields of one change.
+pub(super) struct MappedChange<'a, V> {
+    pub(super) fields: Fields<'a, V>,
+    /// The values that were sent in another form than that of the settings.
+    pub(super) counts: ValueCounts,
+    /// Fields of `salvage` that were left out.
+    pub(super) left_out: Vec<String>,
+}
+
+impl<'a, V: FieldValue> MappedChange<'a, V> {
+    /// Returns the fields without the `refused` values. Reports the counts and the fields that the
+    /// change at `index` lacks to `transformed`.
+    pub(super) fn fields_of(
+        mut self,
+        index: usize,
+        refused: &[RefusedValue],
+        transformed: &mut Transformed,
+    ) -> Fields<'a, V> {
+        self.fields.leave_out(refused, &mut self.left_out);
+        transformed.counts += self.counts;
+        let left_out = self.left_out.into_iter();
+        transformed
+            .left_out
+            .extend(left_out.map(|name| (index, name)));
+        self.fields
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Settings;
 use crate::adapters::folding::Folding;
-use crate::adapters::json_object::Fields;
+use crate::adapters::json_object::{Fields, MappedChange};
 use crate::adapters::text_fit::{Excess, shortened};
 use crate::model::codes;
 use crate::model::{
@@ -40,15 +40,6 @@ const STAGES: [&str; 8] = [
 
 type Properties<'a> = Fields<'a, Cow<'a, str>>;
 
-/// The properties of one change.
-struct MappedChange<'a> {
-    properties: Properties<'a>,
-    /// The values that were sent in another form than that of the settings.
-    counts: ValueCounts,
-    /// Properties of `salvage` that were left out.
-    left_out: Vec<String>,
-}
-
 /// Folds the changes of one contact into the JSON object `properties`, without `refused` values.
 ///
 /// A change with a value that can never be written is left out as a whole, as HubSpot would refuse
@@ -62,15 +53,10 @@ pub(super) fn transform(
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
-            Ok(mut mapped) => {
-                mapped.properties.leave_out(refused, &mut mapped.left_out);
-                take(&mut folding, mapped.properties);
-                transformed.counts += mapped.counts;
-                let left_out = mapped.left_out.into_iter();
-                transformed
-                    .left_out
-                    .extend(left_out.map(|name| (index, name)));
-            }
+            Ok(mapped) => take(
+                &mut folding,
+                mapped.fields_of(index, refused, &mut transformed),
+            ),
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
     }
@@ -99,7 +85,7 @@ fn is_backward(from: &str, to: &str) -> bool {
 fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
-) -> Result<MappedChange<'a>, Rejection> {
+) -> Result<MappedChange<'a, Cow<'a, str>>, Rejection> {
     let contact = &change.contact;
     let mut properties = identity(change, settings);
     let mut counts = ValueCounts::default();
@@ -148,7 +134,7 @@ fn map_change<'a>(
         properties.set(name, constant.text());
     }
     Ok(MappedChange {
-        properties,
+        fields: properties,
         counts,
         left_out,
     })

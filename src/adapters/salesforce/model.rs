@@ -7,7 +7,7 @@ use super::Settings;
 use super::mapping::{self, LONGEST_STATUS};
 use crate::adapters::Constant;
 use crate::adapters::folding::Folding;
-use crate::adapters::json_object::{FieldValue, Fields};
+use crate::adapters::json_object::{FieldValue, Fields, MappedChange};
 use crate::adapters::text_fit::{Excess, shortened};
 use crate::json;
 use crate::model::codes;
@@ -60,15 +60,6 @@ impl FieldValue for Value<'_> {
 
 type Record<'a> = Fields<'a, Value<'a>>;
 
-/// The fields of one change.
-struct MappedChange<'a> {
-    fields: Record<'a>,
-    /// The values that were sent in another form than that of the settings.
-    counts: ValueCounts,
-    /// Fields of `salvage` that were left out.
-    left_out: Vec<String>,
-}
-
 /// Folds the changes of one contact into the record's JSON, without the `refused` values. A change
 /// with a value that can never be written is left out as a whole, as Salesforce would refuse it as
 /// a whole; a field of `salvage` is left out alone.
@@ -82,19 +73,13 @@ pub(super) fn transform(
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
-            Ok(mut mapped) => {
+            Ok(mapped) => {
                 // Written one by one, the first change would create the record, and each later one
                 // would update it.
                 if folding.is_empty() {
                     status = default_status(change, settings);
                 }
-                mapped.fields.leave_out(refused, &mut mapped.left_out);
-                folding.take(mapped.fields);
-                transformed.counts += mapped.counts;
-                let left_out = mapped.left_out.into_iter();
-                transformed
-                    .left_out
-                    .extend(left_out.map(|field| (index, field)));
+                folding.take(mapped.fields_of(index, refused, &mut transformed));
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
@@ -162,7 +147,7 @@ fn defaults_of(
 fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
-) -> Result<MappedChange<'a>, Rejection> {
+) -> Result<MappedChange<'a, Value<'a>>, Rejection> {
     let contact = &change.contact;
     let mut record = Record::for_contact();
     let mut counts = ValueCounts::default();
