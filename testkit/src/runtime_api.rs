@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,7 +78,7 @@ pub struct Function {
     outcomes: mpsc::Receiver<(String, InvocationOutcome)>,
     polled_at: watch::Receiver<Option<Instant>>,
     lines: Arc<std::sync::Mutex<Vec<String>>>,
-    reading: JoinHandle<()>,
+    reading: Option<JoinHandle<()>>,
     serving: AbortHandle,
 }
 
@@ -141,19 +141,19 @@ impl Function {
             outcomes,
             polled_at: first_poll,
             lines,
-            reading,
+            reading: Some(reading),
             serving,
         }
     }
 
     /// Waits for the first poll. Returns the time since the start; `None` if the process ended
-    /// before.
+    /// before, and its last line is read.
     pub async fn time_to_first_poll(&mut self) -> Option<Duration> {
         tokio::select! {
             polled = self.polled_at.wait_for(Option::is_some) => {
                 polled.ok().and_then(|at| *at).map(|at| at.duration_since(self.started_at))
             }
-            _ = self.process.wait() => None,
+            _ = end(&mut self.process, &mut self.reading) => None,
         }
     }
 
@@ -175,7 +175,7 @@ impl Function {
             .expect("the server receives it");
         let outcome = tokio::select! {
             outcome = self.outcomes.recv() => outcome,
-            _ = self.process.wait() => None,
+            _ = end(&mut self.process, &mut self.reading) => None,
         };
         match outcome {
             Some((id, outcome)) => {
@@ -217,7 +217,7 @@ impl Function {
         };
         tokio::select! {
             _ = future::join(sending, receiving) => {}
-            _ = self.process.wait() => {}
+            _ = end(&mut self.process, &mut self.reading) => {}
         }
         all
     }
@@ -233,16 +233,24 @@ impl Function {
     }
 
     /// Waits until the process ends by itself, and until its last line is read.
-    pub async fn exit(&mut self) -> std::process::ExitStatus {
-        let status = self.process.wait().await.expect("waited for");
-        (&mut self.reading).await.expect("read to the end");
-        status
+    pub async fn exit(&mut self) -> ExitStatus {
+        end(&mut self.process, &mut self.reading).await
     }
 
     /// Returns the lines that the process has written to standard output.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("sound").clone()
     }
+}
+
+/// Waits until the process ends by itself, and until its last line is read.
+async fn end(process: &mut Child, reading: &mut Option<JoinHandle<()>>) -> ExitStatus {
+    let status = process.wait().await.expect("waited for");
+    if let Some(lines) = reading {
+        lines.await.expect("read to the end");
+        *reading = None;
+    }
+    status
 }
 
 async fn read(output: impl tokio::io::AsyncRead + Unpin, into: Arc<std::sync::Mutex<Vec<String>>>) {
