@@ -42,7 +42,7 @@ async fn run() -> Result<(), Error> {
     match environment.task {
         Task::Sync => {
             let app = App::default().trusting(extra_roots);
-            lambda::run(app.start(&environment, &aws).await?).await
+            lambda::run(app.start(&environment, Arc::new(aws)).await?).await
         }
         Task::Doctor => {
             let doctor = Doctor::new(environment, Arc::new(aws), extra_roots);

@@ -22,7 +22,7 @@ use crate::settle::{
 };
 use crate::source::layers::DecompressionBudget;
 use crate::source::{Decoded, Filter, Filtered, RecordDecoder};
-use crate::telemetry::DestinationMetrics;
+use crate::telemetry::{Counts, DestinationMetrics};
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
 /// The section `[pipeline]`.
@@ -91,6 +91,24 @@ pub struct Outcome {
     pub settled: Settled,
     /// Each destination's counts, in the order of the connections.
     pub meters: Vec<(Destination, DestinationMetrics)>,
+}
+
+impl Outcome {
+    /// Returns the result of a batch of so many records, none of which could be sent.
+    pub fn all_failed(records: usize) -> Self {
+        let settled = Settled {
+            failed: (0..records).collect(),
+            counts: Counts {
+                failed: records as u64,
+                ..Counts::default()
+            },
+            ..Settled::default()
+        };
+        Self {
+            settled,
+            meters: Vec::new(),
+        }
+    }
 }
 
 /// The state of a batch after all sending, before settling.

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -157,6 +158,15 @@ impl Secrets {
             }))
         });
         Arc::clone(secret)
+    }
+
+    /// Reads the secrets of these ids, all at once. A failure changes nothing: the first
+    /// [`Secret::get`] meets it again.
+    pub async fn read_ahead(&self, ids: &[String]) {
+        let secrets: Vec<_> = ids.iter().map(|id| self.get(id)).collect();
+        if !secrets.is_empty() && self.manager.prefetch().await {
+            join_all(secrets.iter().map(|secret| secret.get())).await;
+        }
     }
 
     /// Reads all secrets of Secrets Manager that [`Self::get`] returned, in one call. A read in the

@@ -5,23 +5,26 @@ mod connections;
 mod doctor;
 mod reload;
 mod resources;
+mod start;
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 pub use self::doctor::Doctor;
-use self::reload::ReloadablePipeline;
 use self::resources::Resources;
+use self::start::Start;
 use crate::adapters::doctor::Check;
 use crate::adapters::{Adapter, AdapterSpec, Call, REGISTRY, Registry};
 use crate::http_client::ExtraRoots;
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
+use crate::secrets::Secrets;
 use crate::services::Services;
 use crate::settings::{DocumentError, Environment, Preset, Settings, SettingsError};
 
 /// Builds handlers for a set of external systems.
+#[derive(Clone)]
 pub struct App {
     /// Systems of the registry.
     registry: Registry,
@@ -125,29 +128,19 @@ impl App {
     }
 
     /// Starts the function from its environment. Reads the settings document, where one is named,
-    /// and reads it again while the handler runs.
+    /// and reads it again while the handler runs. A parameter that cannot be read fails no start:
+    /// each invocation reads it, and fails its records until that succeeds.
     ///
     /// # Errors
-    /// Where the settings are wrong, or the document cannot be read.
+    /// Where the settings are wrong, or the document is a file that cannot be read.
     pub async fn start(
         self,
         environment: &Environment,
-        aws: &dyn Services,
+        aws: Arc<dyn Services>,
     ) -> Result<Handler, AppError> {
-        let parameters = aws.parameters();
-        let text = environment.read_document(parameters.as_ref()).await?;
-        let settings = environment
-            .layers(self.registry, &text)?
-            .settings(&self.destinations())?;
-        let resources = Resources::new(
-            self.with_function(&environment.function),
-            environment.preset,
-            &settings,
-            aws,
-        )?;
-        let pipeline = ReloadablePipeline::new(environment, parameters, resources, settings, text);
-        pipeline.prepare().await;
-        Ok(Handler::new(Arc::new(pipeline)))
+        let start = Arc::new(Start::new(self, environment, aws));
+        start.run().await?;
+        Ok(Handler::new(start))
     }
 
     /// Builds the handler of `preset` and `settings`, which stay the same.
@@ -174,7 +167,8 @@ impl App {
         settings: &Settings,
         aws: &dyn Services,
     ) -> Result<Pipeline, AppError> {
-        let resources = Resources::new(self, preset, settings, aws)?;
+        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
+        let resources = Resources::new(self, Arc::new(secrets), settings, aws)?;
         let connections = resources.connect(settings, &[]);
         Ok(resources.pipeline(settings, &connections))
     }
@@ -229,7 +223,8 @@ impl App {
         settings: &Settings,
         aws: &dyn Services,
     ) -> Result<Vec<NamedAdapter>, AppError> {
-        let resources = Resources::new(self, preset, settings, aws)?;
+        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
+        let resources = Resources::new(self, Arc::new(secrets), settings, aws)?;
         let router = resources.router(settings);
         let mut systems = Vec::new();
         for (at, (name, spec)) in resources.specs(settings).into_iter().enumerate() {

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::connections::SystemConnection;
 use super::resources::Resources;
 use crate::clock;
-use crate::lambda::PipelineSource;
 use crate::pipeline::Pipeline;
 use crate::services::ParameterStore;
 use crate::settings::{DocumentSource, Environment, Settings};
@@ -48,8 +48,9 @@ struct State {
     was_interrupted: bool,
 }
 
-impl PipelineSource for ReloadablePipeline {
-    fn pipeline(self: Arc<Self>) -> Arc<Pipeline> {
+impl ReloadablePipeline {
+    /// Returns the pipeline of an invocation that begins.
+    pub(super) fn pipeline(&self) -> Arc<Pipeline> {
         let mut state = self.state();
         if state.has_new_budgets {
             state.has_new_budgets = false;
@@ -63,7 +64,7 @@ impl PipelineSource for ReloadablePipeline {
     /// Begins to read the document again, if it is time to. A file is read at once. A parameter is
     /// read by a task of its own, beside the work of this invocation, and of the next one if it
     /// takes longer.
-    fn refresh(self: Arc<Self>, span: &dyn Fn() -> Span) {
+    pub(super) fn refresh(self: Arc<Self>, span: &dyn Fn() -> Span) {
         let Some(source) = self.environment.document.clone() else {
             return;
         };
@@ -81,12 +82,11 @@ impl PipelineSource for ReloadablePipeline {
         }
     }
 
-    fn take_errors(&self) -> u64 {
+    /// Returns how many documents were refused or not read since the last call.
+    pub(super) fn take_errors(&self) -> u64 {
         self.errors.swap(0, Ordering::Relaxed)
     }
-}
 
-impl ReloadablePipeline {
     /// Makes the pipeline of `settings`, which the document `text` holds.
     pub(super) fn new(
         environment: &Environment,
@@ -117,18 +117,18 @@ impl ReloadablePipeline {
     }
 
     /// Reads the secrets, gets the tokens and opens the connections that the first invocation
-    /// needs, all at once and for [`LONGEST_PREPARATION`] at most. A failure changes nothing: the
-    /// first invocation meets it again. Lambda's init phase has a whole processor, whatever the
-    /// function's memory.
+    /// needs, all at once and for [`LONGEST_PREPARATION`] at most. `secrets` is a reading in
+    /// progress. A failure changes nothing: the first invocation meets it again. Lambda's init
+    /// phase has a whole processor, whatever the function's memory.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
-    pub(super) async fn prepare(&self) {
+    pub(super) async fn prepare(&self, secrets: impl Future<Output = ()>) {
         let (connections, settings) = {
             let state = self.state();
             (Arc::clone(&state.connections), state.settings.clone())
         };
         let end = Instant::now() + LONGEST_PREPARATION;
         let preparation = self.resources.prepare(&connections, &settings, end);
-        if timeout_at(end, preparation).await.is_err() {
+        if timeout_at(end, join(secrets, preparation)).await.is_err() {
             tracing::info!(
                 "not all connections were ready at the start: the first calls open them"
             );
@@ -249,6 +249,7 @@ fn keep(key: &str, value: &mut String, former: &str) {
 mod tests {
     use super::super::App;
     use super::*;
+    use crate::secrets::Secrets;
     use crate::services::{Services as _, Unavailable};
 
     /// Makes a pipeline whose document is `file`, to be read again every `refresh_secs`.
@@ -264,8 +265,8 @@ mod tests {
         let app = App::default();
         let layers = environment.layers(app.registry, "").expect("TOML");
         let settings = layers.settings(&app.destinations()).expect("good settings");
-        let resources =
-            Resources::new(app, environment.preset, &settings, &Unavailable).expect("a client");
+        let secrets = Arc::new(Secrets::new(Unavailable.secrets(), true));
+        let resources = Resources::new(app, secrets, &settings, &Unavailable).expect("a client");
         let text = String::new();
         Arc::new(ReloadablePipeline::new(
             &environment,

@@ -14,7 +14,7 @@ use crate::pipeline::Pipeline;
 use crate::route::Router;
 use crate::secrets::Secrets;
 use crate::services::{DeadLetterQueue, Services, StateTable};
-use crate::settings::{Environment, Preset, Settings, SettingsError};
+use crate::settings::{Environment, Settings, SettingsError};
 use crate::settle::{DeadLetters, SettledSet, Settler};
 use crate::source::RecordDecoder;
 
@@ -22,7 +22,7 @@ use crate::source::RecordDecoder;
 pub(super) struct Resources {
     app: App,
     http: reqwest::Client,
-    pub(super) secrets: Secrets,
+    secrets: Arc<Secrets>,
     queue: Arc<dyn DeadLetterQueue>,
     /// Present where the settings name a state table.
     state_table: Option<Arc<dyn StateTable>>,
@@ -33,7 +33,7 @@ pub(super) struct Resources {
 impl Resources {
     pub(super) fn new(
         app: App,
-        preset: Preset,
+        secrets: Arc<Secrets>,
         settings: &Settings,
         aws: &dyn Services,
     ) -> Result<Self, AppError> {
@@ -46,7 +46,6 @@ impl Resources {
             Some(client) => client.clone(),
             None => http_client::client_trusting(&app.extra_roots)?,
         };
-        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
         let table = settings.state.table.clone();
         Ok(Self {
             app,

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use tracing::{Instrument, Span};
 
@@ -20,8 +22,12 @@ use crate::telemetry::{self, Invocation, traces};
 
 /// Provides the pipeline of each invocation.
 pub trait PipelineSource: Send + Sync {
-    /// Returns the pipeline of an invocation that begins.
-    fn pipeline(self: Arc<Self>) -> Arc<Pipeline>;
+    /// Returns the pipeline of an invocation that begins. Waits for settings that were not read
+    /// yet, for `limit` at most; `None` where there are none by then.
+    fn pipeline(self: Arc<Self>, limit: Duration) -> BoxFuture<'static, Option<Arc<Pipeline>>>;
+
+    /// Returns the function's name, the dimension of its metrics. Empty outside of Lambda.
+    fn function(&self) -> &str;
 
     /// Begins to read changed settings where it is time to, without waiting for the end. Log lines
     /// get the span that `span` makes.
@@ -35,8 +41,12 @@ pub trait PipelineSource: Send + Sync {
 
 impl PipelineSource for Pipeline {
     /// Returns this pipeline, which stays the same.
-    fn pipeline(self: Arc<Self>) -> Arc<Pipeline> {
-        self
+    fn pipeline(self: Arc<Self>, _: Duration) -> BoxFuture<'static, Option<Arc<Pipeline>>> {
+        ready(Some(self)).boxed()
+    }
+
+    fn function(&self) -> &str {
+        &self.function
     }
 }
 
@@ -121,12 +131,17 @@ impl Handler {
                 traces::from_shard(shard_id);
             }
             // Changed settings are read beside the work, and take effect with the next invocation.
-            let pipeline = Arc::clone(&self.source).pipeline();
+            let limit = remaining(context.deadline).map_or(Duration::MAX, |time| time / 2);
+            let Some(pipeline) = Arc::clone(&self.source).pipeline(limit).await else {
+                let outcome = Outcome::all_failed(records.len());
+                self.report(&records, &outcome);
+                return response(&records, &outcome.settled.failed);
+            };
             Arc::clone(&self.source)
                 .refresh(&|| traces::beside(&context.request_id, context.xray_trace_id.as_deref()));
             let deadline = pipeline.deadline(remaining(context.deadline));
             let outcome = pipeline.run(&records, deadline).await;
-            self.report(&pipeline.function, &records, &outcome);
+            self.report(&records, &outcome);
             response(&records, &outcome.settled.failed)
         })
         .instrument(span)
@@ -136,11 +151,11 @@ impl Handler {
     }
 
     /// Emits the metrics of the invocation, and logs its counts.
-    fn report(&self, function: &str, records: &[Record<'_>], outcome: &Outcome) {
+    fn report(&self, records: &[Record<'_>], outcome: &Outcome) {
         let settled = &outcome.settled;
         let destinations = outcome.meters.iter().zip(&settled.by_destination);
         telemetry::emit(&Invocation {
-            function,
+            function: self.source.function(),
             cold_start: !self.was_invoked.swap(true, Ordering::Relaxed),
             received: records.len() as u64,
             counts: settled.counts,

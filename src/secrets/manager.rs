@@ -59,14 +59,16 @@ impl SecretsManager {
 
     /// Makes the first call, unless it was made. A call without a response decides nothing, because
     /// a function that is frozen after its start loses its connections: the first read of a secret
-    /// then makes the call again.
-    pub(super) async fn prefetch(&self) {
-        if let Err(error) = self.first.get_or_try_init(|| self.read_all()).await {
+    /// then makes the call again. Returns whether there was one.
+    pub(super) async fn prefetch(&self) -> bool {
+        let read = self.first.get_or_try_init(|| self.read_all()).await;
+        if let Err(error) = &read {
             tracing::info!(
-                error = &*error as &dyn Error,
+                error = &**error as &dyn Error,
                 "secrets not read at the start: the first call reads them"
             );
         }
+        read.is_ok()
     }
 
     /// Reads a secret: its result of the first call, or a call of its own.

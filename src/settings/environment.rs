@@ -16,10 +16,10 @@ const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 pub(super) const EXTRA_CA_FILE: &str = "CONTACT_SYNC__TLS__EXTRA_CA_FILE";
 
-/// The time limit of the document at the start. Lambda ends a start after 10 s, without a log line
-/// of ours; the SDK itself waits for an answer without a limit.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
-const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time limit of the document. With that of the connections, a start stays below the 10 s after
+/// which Lambda ends it, without a log line of ours; the SDK itself waits for an answer without a
+/// limit. <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The work that a function is deployed for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,11 +69,26 @@ impl Environment {
         let Some(source) = &self.document else {
             return Ok(String::new());
         };
-        let text = source.read(store, START_TIMEOUT).await?;
+        let text = source.read(store, READ_TIMEOUT).await?;
         if text.is_none() {
             tracing::info!(%source, "settings document not found: the preset alone is in force");
         }
         Ok(text.unwrap_or_default())
+    }
+
+    /// Returns the ids of the secrets that a variable names. No document changes them.
+    pub fn secret_ids(&self, registry: Registry) -> Vec<String> {
+        let mut ids = Vec::new();
+        for system in registry {
+            let path = [system.name, "secret_id"];
+            let named = self
+                .overrides
+                .iter()
+                .rev()
+                .find_map(|layer| layer.text(&path));
+            ids.extend(named.filter(|id| !id.is_empty()).map(str::to_owned));
+        }
+        ids
     }
 
     /// Returns the layers of this environment, whose document has the text `document`, with a

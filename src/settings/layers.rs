@@ -98,15 +98,18 @@ impl Layer {
     }
 
     fn sets(&self, path: &[&str]) -> bool {
-        let Some((first, rest)) = path.split_first() else {
-            return true;
-        };
-        let start = self.values.get(*first);
-        start.is_some_and(|start| {
-            rest.iter()
-                .try_fold(start, |value, key| inner(value, key))
-                .is_some()
-        })
+        path.is_empty() || self.value(path).is_some()
+    }
+
+    /// Returns the text at `path`.
+    pub(super) fn text(&self, path: &[&str]) -> Option<&str> {
+        self.value(path)?.as_str()
+    }
+
+    fn value(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        let start = self.values.get(*first)?;
+        rest.iter().try_fold(start, |value, key| inner(value, key))
     }
 
     /// Checks that a settings document leaves out the keys that are read before it.

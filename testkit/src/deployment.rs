@@ -43,27 +43,43 @@ impl Deployment {
         }
     }
 
-    /// Creates the document, and the secret that leads to Salesforce. Returns the variables.
+    /// Creates the document, and the secret that leads to Salesforce. Returns the variables, which
+    /// name the secrets, the queue and the table, as the template does.
     pub async fn variables(&self) -> Vec<(String, String)> {
         let [salesforce, hubspot, aws] = self.fronts.each_ref().map(|front| front.url.clone());
         let moto = &self.cloud.moto;
         let document = format!(
-            "{}[salesforce]\nallowed_hosts = [\"127.0.0.1\"]\n\
-             [hubspot]\nallowed_hosts = [\"127.0.0.1\"]\nbase_url = \"{hubspot}\"\n",
-            self.cloud.document().replace(&moto.url, &aws)
+            "[salesforce]\nallowed_hosts = [\"127.0.0.1\"]\n\
+             [hubspot]\nallowed_hosts = [\"127.0.0.1\"]\nbase_url = \"{hubspot}\"\n"
         );
         moto.parameter("/contact-sync/settings", &document).await;
         let mut secret = self.mocks.salesforce.secret();
         secret["login_url"] = json!(salesforce);
         moto.change_secret("contact-sync/salesforce", &secret).await;
         let authority = self.authority.path().display().to_string();
-        [
+        let mut variables = self.cloud.variables();
+        for (_, value) in &mut variables {
+            *value = value
+                .replace(&self.cloud.proxy.url, &aws)
+                .replace(&moto.url, &aws);
+        }
+        for (name, value) in [
             ("CONTACT_SYNC_CONFIG", "ssm:/contact-sync/settings"),
+            (
+                "CONTACT_SYNC__SALESFORCE__SECRET_ID",
+                "contact-sync/salesforce",
+            ),
+            ("CONTACT_SYNC__HUBSPOT__SECRET_ID", "contact-sync/hubspot"),
             ("CONTACT_SYNC__TLS__EXTRA_CA_FILE", &authority),
-            ("AWS_ENDPOINT_URL", &aws),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+        ] {
+            variables.push((name.to_owned(), value.to_owned()));
+        }
+        variables
+    }
+
+    /// Returns the operations of AWS that were called.
+    pub fn aws_calls(&self) -> Vec<String> {
+        self.cloud.proxy.calls()
     }
 
     /// Returns the handshakes so far: with Salesforce, HubSpot and AWS.

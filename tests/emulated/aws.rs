@@ -1,5 +1,6 @@
 //! Tests of the real AWS clients, against an emulation on loopback.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -139,7 +140,7 @@ async fn a_changed_parameter_applies_from_the_next_invocation_on_and_an_invalid_
         .map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
     let handler = App::default()
-        .start(&environment, &moto.config())
+        .start(&environment, Arc::new(moto.config()))
         .await
         .expect("a handler");
     let held = || {

@@ -41,8 +41,13 @@ fn changes() -> Vec<Value> {
 /// Returns the positions of the records that failed while a service hangs, by an answer that is in
 /// time.
 async fn failed_while(hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
+    failed_with(&[], hang).await
+}
+
+/// As [`failed_while`], with variables besides.
+async fn failed_with(more: &[(&str, &str)], hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
     for _ in 0..TRIES {
-        let (positions, time) = answer(&hang).await;
+        let (positions, time) = answer(more, &hang).await;
         if time < TIME {
             return positions;
         }
@@ -51,20 +56,21 @@ async fn failed_while(hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
 }
 
 /// Returns the positions of the records that failed, and the latency of the answer.
-async fn answer(hang: impl Fn(&Mocks, &Cloud)) -> (Vec<usize>, Duration) {
+async fn answer(more: &[(&str, &str)], hang: impl Fn(&Mocks, &Cloud)) -> (Vec<usize>, Duration) {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
     hang(&mocks, &cloud);
     let mut variables = cloud.variables();
-    for (name, value) in [
+    let others = [
         ("CONTACT_SYNC_PRESET", "test"),
         (
             "CONTACT_SYNC__HUBSPOT__BASE_URL",
             &*mocks.hubspot_server.url(),
         ),
         ("CONTACT_SYNC__PIPELINE__DEADLINE_MARGIN_MS", "3000"),
-    ] {
-        variables.push((name.to_owned(), value.to_owned()));
+    ];
+    for (name, value) in others.iter().chain(more) {
+        variables.push(((*name).to_owned(), (*value).to_owned()));
     }
     let mut function =
         Function::start(Path::new(env!("CARGO_BIN_EXE_contact-sync")), &variables).await;
@@ -134,19 +140,22 @@ async fn the_invalid_record_fails_while_the_dead_letter_queue_hangs() {
 
 #[tokio::test]
 async fn all_records_fail_while_every_service_hangs_from_before_the_start() {
-    let failed = failed_while(|mocks, cloud| {
+    let silent = |mocks: &Mocks, cloud: &Cloud| {
         for endpoint in [Endpoint::Token, Endpoint::Upsert, Endpoint::Query] {
             hang(mocks, endpoint);
         }
         for _ in 0..100 {
             mocks.hubspot.next(Reply::Hang);
         }
-        for service in ["secretsmanager", "AmazonSQS", "DynamoDB"] {
+        for service in ["secretsmanager", "AmazonSQS", "DynamoDB", "AmazonSSM"] {
             cloud.proxy.treat(service, Treatment::Hang);
         }
-    })
-    .await;
-    assert_eq!(failed, (0..=LEADS + CUSTOMERS).collect::<Vec<_>>());
+    };
+    let all: Vec<usize> = (0..=LEADS + CUSTOMERS).collect();
+    let parameter = ("CONTACT_SYNC_CONFIG", "ssm:/contact-sync/settings");
+    assert_eq!(failed_while(silent).await, all, "without a parameter");
+    let failed = failed_with(&[parameter], silent).await;
+    assert_eq!(failed, all, "with one");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Tests of the function with a third system in its registry, which no source of the function
 //! names, over real HTTP.
 
+use std::sync::Arc;
+
 use contact_sync::adapters::{REGISTRY, System};
 use contact_sync::app::App;
 use contact_sync::settings::{Environment, Layer, Preset, load};
@@ -31,7 +33,7 @@ async fn a_third_system_gets_its_records_and_its_settings_are_reloaded() {
     let variables = variables.map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
     let handler = App::of(&SYSTEMS)
-        .start(&environment, &no_aws())
+        .start(&environment, Arc::new(no_aws()))
         .await
         .expect("a handler");
     let leads = |count: usize| {

@@ -19,7 +19,8 @@ use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
 
-fn environment(variables: &[(&str, &str)]) -> Environment {
+/// Returns the environment of these variables, with the preset `test`.
+pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {
     let preset = [("CONTACT_SYNC_PRESET", "test")];
     let all = preset.iter().chain(variables);
     Environment::from_variables(all.map(|(name, value)| ((*name).into(), (*value).into())))
@@ -44,12 +45,13 @@ async fn watching(server: &Server, refresh_secs: &str) -> Handler {
         ("CONTACT_SYNC__HUBSPOT__BASE_URL", "http://127.0.0.1:9"),
     ]);
     App::default()
-        .start(&environment, &aws::config(server))
+        .start(&environment, Arc::new(aws::config(server)))
         .await
         .expect("a handler")
 }
 
-fn people(count: usize) -> Vec<Value> {
+/// Returns records of leads.
+pub(super) fn leads(count: usize) -> Vec<Value> {
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
     batch(
         &(0..count)
@@ -64,17 +66,17 @@ async fn a_refresh_makes_no_call_before_its_interval_is_over() {
     store_secrets(&aws);
     let handler = watching(&server, "60").await;
     for _ in 0..5 {
-        invoke(&handler, &people(2), "r").await;
+        invoke(&handler, &leads(2), "r").await;
     }
     assert_eq!(aws.calls("GetParameter"), 1, "the call of the start");
     pause();
     advance(Duration::from_secs(61)).await;
     resume();
     for _ in 0..5 {
-        invoke(&handler, &people(2), "r").await;
+        invoke(&handler, &leads(2), "r").await;
     }
     aws.until_called("GetParameter", 2).await;
-    invoke(&handler, &people(2), "r").await;
+    invoke(&handler, &leads(2), "r").await;
     assert_eq!(
         aws.calls("GetParameter"),
         2,
@@ -98,7 +100,7 @@ async fn a_hanging_parameter_store_delays_no_invocation_and_is_logged() {
     pause();
     let start = Instant::now();
     for _ in 0..3 {
-        assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
+        assert!(failures(&invoke(&handler, &leads(2), "r").await).is_empty());
     }
     assert_eq!(
         start.elapsed(),
@@ -114,7 +116,7 @@ async fn a_hanging_parameter_store_delays_no_invocation_and_is_logged() {
         advance(Duration::from_secs(3)).await;
         resume();
         while aws.calls("GetParameter") == calls {
-            invoke(&handler, &people(2), "r").await;
+            invoke(&handler, &leads(2), "r").await;
             tokio::task::yield_now().await;
         }
         assert_eq!(errors(), expected);
@@ -135,7 +137,7 @@ async fn a_parameter_that_does_not_exist_means_the_preset_alone() {
     let logs = Logs::listen();
     let handler = watching(&server, "0").await;
     while aws.calls("GetParameter") < 4 {
-        assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
+        assert!(failures(&invoke(&handler, &leads(2), "r").await).is_empty());
         tokio::task::yield_now().await;
     }
     let mut lines = logs.lines();
@@ -153,7 +155,7 @@ async fn a_parameter_that_does_not_exist_means_the_preset_alone() {
     aws.state().is_missing = false;
     let message = "settings changed: in force from the next invocation on";
     while !logs.lines().iter().any(|line| line["message"] == message) {
-        invoke(&handler, &people(2), "r").await;
+        invoke(&handler, &leads(2), "r").await;
         tokio::task::yield_now().await;
     }
 }
@@ -221,7 +223,7 @@ async fn documented(memory: &Arc<Memory>) -> (NamedTempFile, Handler) {
         &format!("file:{}", file.path().display()),
     )]);
     let handler = with_memory(memory)
-        .start(&environment, &no_aws())
+        .start(&environment, Arc::new(no_aws()))
         .await
         .expect("a handler");
     (file, handler)
@@ -246,12 +248,12 @@ async fn an_open_breaker_stays_open_after_an_unrelated_change() {
         },
     );
     let (file, handler) = documented(&memory).await;
-    assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
+    assert_eq!(failures(&invoke(&handler, &leads(2), "r").await).len(), 2);
     let calls = memory.calls();
     assert!(calls > 0);
     write(&file, "[filter]\noperations = [\"create\"]");
     for _ in 0..3 {
-        assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
+        assert_eq!(failures(&invoke(&handler, &leads(2), "r").await).len(), 2);
     }
     assert_eq!(memory.calls(), calls, "no call while the breaker is open");
 }
@@ -275,17 +277,17 @@ async fn a_changed_rate_limit_applies_from_the_next_invocation_on() {
         .map(|(name, value)| (&**name, &**value))
         .collect();
     let handler = App::default()
-        .start(&environment(&variables), &no_aws())
+        .start(&environment(&variables), Arc::new(no_aws()))
         .await
         .expect("a handler");
 
     write("{ requests = 1, per_ms = 86_400_000 }");
     assert!(
-        failures(&invoke(&handler, &people(3), "r").await).is_empty(),
+        failures(&invoke(&handler, &leads(3), "r").await).is_empty(),
         "three calls, within the first rate limit"
     );
     assert_eq!(
-        failures(&invoke(&handler, &people(3), "r").await).len(),
+        failures(&invoke(&handler, &leads(3), "r").await).len(),
         3,
         "the day's call was made"
     );
@@ -310,7 +312,7 @@ async fn a_changed_base_url_applies_without_a_restart() {
         .map(|(name, value)| (&**name, &**value))
         .collect();
     let handler = App::default()
-        .start(&environment(&variables), &no_aws())
+        .start(&environment(&variables), Arc::new(no_aws()))
         .await
         .expect("a handler");
 
@@ -360,7 +362,7 @@ async fn changes_of_fixed_keys_are_refused_with_a_warning_and_the_others_apply()
         .map(|(name, value)| (&**name, &**value))
         .collect();
     let handler = App::default()
-        .start(&environment(&variables), &no_aws())
+        .start(&environment(&variables), Arc::new(no_aws()))
         .await
         .expect("a handler");
 
@@ -410,7 +412,7 @@ async fn an_invalid_document_changes_no_setting_and_is_logged_with_its_line() {
         "[filter]\noperations = [\"delete\"]\n[hubspot]\nbatch_size = 101",
     );
     for _ in 0..2 {
-        assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
+        assert!(failures(&invoke(&handler, &leads(2), "r").await).is_empty());
     }
     assert_eq!(memory.written().len(), 4);
     let lines = logs.lines();

@@ -40,12 +40,12 @@ async fn function(
             .insert(id.to_owned(), Ok(text.to_string()));
     }
     prepare(&mut aws.state());
-    let handler = start(mocks, document, &aws::config(&server)).await;
+    let handler = start(mocks, document, aws::config(&server)).await;
     (aws, server, handler)
 }
 
 /// Starts the function with `document` over the preset.
-async fn start(mocks: &Mocks, document: &str, aws: &SdkConfig) -> Handler {
+async fn start(mocks: &Mocks, document: &str, aws: SdkConfig) -> Handler {
     let file = NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), document).expect("written");
     let (config, base_url) = (
@@ -61,7 +61,7 @@ async fn start(mocks: &Mocks, document: &str, aws: &SdkConfig) -> Handler {
     let variables = variables.map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
     App::default()
-        .start(&environment, aws)
+        .start(&environment, Arc::new(aws))
         .await
         .expect("a handler")
 }
@@ -174,7 +174,7 @@ async fn a_value_read_at_the_start_expires_like_any_other() {
 #[tokio::test]
 async fn an_unreachable_secrets_manager_is_logged_with_the_reason_and_the_remedy() {
     let mocks = Mocks::start().await;
-    let handler = start(&mocks, "", &no_aws()).await;
+    let handler = start(&mocks, "", no_aws()).await;
     let logs = Logs::listen();
     assert_eq!(
         failures(&invoke(&handler, &both(), "r").await).len(),

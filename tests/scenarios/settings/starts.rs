@@ -1,4 +1,5 @@
-//! Tests of starts with an unreadable document: they end with one line that names the reason.
+//! Tests of starts. One with an invalid document ends with a line that names the reason; one whose
+//! parameter cannot be read goes on.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,13 +11,22 @@ use contact_sync::app::App;
 use contact_sync::http_client::ExtraRoots;
 use contact_sync::services::Services;
 use contact_sync::settings::Environment;
+use futures_util::future::join_all;
+use serde_json::json;
+use testkit::harness::Mocks;
+use testkit::mock_hubspot;
 use testkit::runtime_api::Function;
 use testkit::server::{Api, Reply, Request, Server};
+use testkit::stream::{failures, invoke};
 use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
+use super::refresh::{environment, leads};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
+
+/// Lambda's timeout of an invocation.
+const TIME: Duration = Duration::from_secs(20);
 
 /// Returns the lines of a start without the first one, which names the version.
 fn lines_of_errors(function: &Function) -> Vec<String> {
@@ -56,11 +66,6 @@ async fn an_unreadable_document_ends_the_start_with_one_line() {
         ),
         (
             &*parameter,
-            "http://127.0.0.1:9",
-            [PARAMETER, "Connection refused"],
-        ),
-        (
-            &*parameter,
             &*url,
             ["line 2: `hubspot.batch_size` is 101", "1 to 100"],
         ),
@@ -71,12 +76,122 @@ async fn an_unreadable_document_ends_the_start_with_one_line() {
             "{source}: {line}"
         );
     }
-    aws.state().refuses.push("GetParameter");
-    let line = line_of(&parameter, &url).await;
-    assert!(
-        line.contains(PARAMETER) && line.contains("AccessDeniedException: refused on purpose"),
-        "{line}"
+}
+
+#[tokio::test]
+async fn every_record_fails_until_the_parameter_can_be_read() {
+    let (aws, server) = Aws::start().await;
+    aws.state().document = "[filter]\noperations = [\"delete\"]".to_owned();
+    let (parameter, url) = (format!("ssm:{PARAMETER}"), server.url());
+    for (fault, cause) in [
+        ("refuses", "AccessDeniedException: refused on purpose"),
+        ("hangs", "no response in time"),
+    ] {
+        match fault {
+            "refuses" => aws.state().refuses.push("GetParameter"),
+            _ => aws.state().hangs.push("GetParameter"),
+        }
+        let variables = [
+            ("CONTACT_SYNC_PRESET", "test"),
+            ("CONTACT_SYNC_CONFIG", &*parameter),
+            ("CONTACT_SYNC__HUBSPOT__BASE_URL", "http://127.0.0.1:9"),
+            ("AWS_ENDPOINT_URL", &*url),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut function = Function::start(Path::new(BINARY), &variables).await;
+        let polled = function.time_to_first_poll().await;
+        assert!(polled.is_some(), "{fault}: {:?}", function.lines());
+        let event = json!({"Records": leads(3)}).to_string();
+        let outcome = function.invoke(event.clone(), "r-1", TIME).await;
+        assert_eq!(outcome.failures().len(), 3, "{fault}");
+        let lines = function.lines().join("\n");
+        for part in [
+            "no settings yet",
+            cause,
+            r#""ConfigErrors":1"#,
+            r#""RecordsFailed":3"#,
+        ] {
+            assert!(lines.contains(part), "{fault}: no {part} in {lines}");
+        }
+        aws.state().refuses.clear();
+        aws.state().hangs.clear();
+        let outcome = function.invoke(event, "r-2", TIME).await;
+        assert_eq!(
+            outcome.failures(),
+            [""; 0],
+            "{fault}: {:?}",
+            function.lines()
+        );
+    }
+}
+
+#[tokio::test]
+async fn invocations_that_run_at_once_wait_for_one_reading() {
+    let (aws, server) = Aws::start().await;
+    aws.state().hangs.push("GetParameter");
+    let environment = environment(&[
+        ("CONTACT_SYNC_CONFIG", &format!("ssm:{PARAMETER}")),
+        ("CONTACT_SYNC__FILTER__OPERATIONS", r#"["delete"]"#),
+    ]);
+    let config = Arc::new(aws::config(&server));
+    let starting = tokio::spawn(async move { App::default().start(&environment, config).await });
+    aws.until_called("GetParameter", 1).await;
+    pause();
+    advance(Duration::from_secs(6)).await;
+    resume();
+    let handler = starting.await.expect("no panic").expect("a handler");
+    aws.state().hangs.clear();
+    let records = leads(2);
+    let invocations = ["one", "two", "three"].map(|id| invoke(&handler, &records, id));
+    for answer in join_all(invocations).await {
+        assert_eq!(failures(&answer), [""; 0]);
+    }
+    assert_eq!(
+        aws.calls("GetParameter"),
+        2,
+        "the start's call, and one more"
     );
+}
+
+#[tokio::test]
+async fn secrets_that_variables_name_are_read_beside_the_document() {
+    let mocks = Mocks::start().await;
+    let salesforce = mocks.salesforce.secret().to_string();
+    let hubspot = json!({"access_token": mock_hubspot::TOKEN}).to_string();
+    let base_url = mocks.hubspot_server.url();
+    for (destinations, hubspot_id, operation) in [
+        (r#"["salesforce"]"#, "", "GetSecretValue"),
+        (r#"["salesforce", "hubspot"]"#, "two", "BatchGetSecretValue"),
+    ] {
+        let (aws, server) = Aws::start().await;
+        aws.state().hangs.push("GetParameter");
+        for (id, text) in [("one", &salesforce), ("two", &hubspot)] {
+            aws.state().secrets.insert(id.to_owned(), Ok(text.clone()));
+        }
+        let parameter = format!("ssm:{PARAMETER}");
+        let mut variables = vec![
+            ("CONTACT_SYNC_CONFIG", &*parameter),
+            ("CONTACT_SYNC__PIPELINE__DESTINATIONS", destinations),
+            ("CONTACT_SYNC__HUBSPOT__BASE_URL", &base_url),
+            ("CONTACT_SYNC__SALESFORCE__SECRET_ID", "one"),
+        ];
+        if !hubspot_id.is_empty() {
+            variables.push(("CONTACT_SYNC__HUBSPOT__SECRET_ID", hubspot_id));
+        }
+        let environment = environment(&variables);
+        let config = Arc::new(aws::config(&server));
+        let start = App::default().start(&environment, config.clone());
+        tokio::select! {
+            () = aws.until_called(operation, 1) => {}
+            _ = start => panic!("a start without the document"),
+        }
+        assert_eq!(aws.calls("GetParameter"), 1, "no response so far");
+        aws.state().hangs.clear();
+        let started = App::default().start(&environment, config).await;
+        invoke(&started.expect("a handler"), &leads(1), "r").await;
+        assert_eq!(aws.calls(operation), 2, "each start reads once");
+    }
+    assert_eq!(mocks.salesforce.leads().len(), 1);
 }
 
 #[tokio::test]
@@ -109,34 +224,6 @@ async fn a_fifo_queue_ends_the_start_with_its_key() {
     assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
 }
 
-#[tokio::test]
-async fn a_hanging_parameter_store_ends_the_start_before_lambda_does() {
-    let (aws, server) = Aws::start().await;
-    aws.state().hangs.push("GetParameter");
-    let source = format!("ssm:{PARAMETER}");
-    let variables = [
-        ("CONTACT_SYNC_PRESET", "test"),
-        ("CONTACT_SYNC_CONFIG", &*source),
-    ];
-    let variables = variables.map(|(name, value)| (name.into(), value.into()));
-    let environment = Environment::from_variables(variables).expect("good variables");
-    let config = aws::config(&server);
-    let start =
-        tokio::spawn(async move { App::default().start(&environment, &config).await.map(drop) });
-    aws.until_called("GetParameter", 1).await;
-    pause();
-    advance(Duration::from_secs(6)).await;
-    resume();
-    let error = start.await.expect("no panic").expect_err("no document");
-    let error: &dyn std::error::Error = &error;
-    let cause = error
-        .source()
-        .and_then(std::error::Error::source)
-        .expect("a cause")
-        .to_string();
-    assert_eq!(cause, "no response in time");
-}
-
 /// Host that takes every request and never responds.
 struct Silent;
 
@@ -144,6 +231,26 @@ impl Api for Silent {
     fn reply(&self, _: &Request) -> Reply {
         Reply::Hang
     }
+}
+
+/// Returns the time of a start with these variables besides, while every host is silent.
+async fn silent_start(url: &str, server: &Server, more: &[(&str, &str)]) -> Duration {
+    let queue = format!("{url}/1/letters");
+    let mut variables = vec![
+        ("CONTACT_SYNC__HUBSPOT__BASE_URL", url),
+        ("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL", &queue),
+        ("CONTACT_SYNC__STATE__TABLE", "state"),
+    ];
+    variables.extend(more);
+    let environment = environment(&variables);
+    let config = Arc::new(aws::config(server));
+    pause();
+    let start = Instant::now();
+    let started = App::default().start(&environment, config).await;
+    let time = start.elapsed();
+    resume();
+    assert!(started.is_ok(), "a host that is silent fails no start");
+    time
 }
 
 #[tokio::test]
@@ -156,31 +263,34 @@ async fn a_start_with_every_host_silent_ends_long_before_lambda_ends_it() {
         r#"{{"login_url": "{url}", "client_id": "a", "client_secret": "b"}}"#
     )
     .expect("written");
-    let variables = [
-        ("CONTACT_SYNC_PRESET", "test"),
+    let file = format!("file:{}", secret.path().display());
+    for (more, most) in [
+        // The systems, the table and the queue.
+        (&[("CONTACT_SYNC__SALESFORCE__SECRET_ID", &*file)][..], 4),
+        // Secrets Manager too, by the ids of the preset and by those of variables.
+        (&[], 4),
         (
-            "CONTACT_SYNC__SALESFORCE__SECRET_ID",
-            &format!("file:{}", secret.path().display()),
+            &[
+                ("CONTACT_SYNC__SALESFORCE__SECRET_ID", "one"),
+                ("CONTACT_SYNC__HUBSPOT__SECRET_ID", "two"),
+            ],
+            4,
         ),
-        ("CONTACT_SYNC__HUBSPOT__BASE_URL", &url),
+        // Parameter Store too.
         (
-            "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL",
-            &format!("{url}/1/letters"),
+            &[
+                ("CONTACT_SYNC__SALESFORCE__SECRET_ID", "one"),
+                ("CONTACT_SYNC_CONFIG", "ssm:/settings"),
+            ],
+            9,
         ),
-        ("CONTACT_SYNC__STATE__TABLE", "state"),
-    ];
-    let variables = variables.map(|(name, value)| (name.into(), value.into()));
-    let environment = Environment::from_variables(variables).expect("good variables");
-    let config = aws::config(&server);
-    pause();
-    let start = Instant::now();
-    let started = App::default().start(&environment, &config).await;
-    assert!(started.is_ok(), "a host that is silent fails no start");
-    assert!(
-        start.elapsed() < Duration::from_secs(4),
-        "{:?}, of the 10 s that Lambda allows",
-        start.elapsed()
-    );
+    ] {
+        let time = silent_start(&url, &server, more).await;
+        assert!(
+            time < Duration::from_secs(most),
+            "{more:?}: {time:?}, of the 10 s that Lambda allows"
+        );
+    }
 }
 
 #[test]
