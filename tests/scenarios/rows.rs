@@ -80,22 +80,30 @@ async fn each_sample_of_rows_has_the_fates_of_its_readme() {
     }
 }
 
+/// Returns the record of a new lead.
+fn created(format: FeedFormat, id: &str) -> Value {
+    let row = json!({"contact_id": id, "segment": "L"});
+    match format {
+        FeedFormat::Debezium => json!({"op": "c", "source": {}, "before": null, "after": row}),
+        FeedFormat::Flattened => row,
+        FeedFormat::Dms => json!({"data": row, "metadata": {"record-type": "data",
+            "operation": "insert", "table-name": "contacts"}}),
+        FeedFormat::Dynamodb => json!({"eventName": "INSERT", "tableName": "contacts",
+            "dynamodb": {"NewImage": {"contact_id": {"S": id}, "segment": {"S": "L"}}}}),
+    }
+}
+
+/// Returns the records of a shard, one for each data.
+fn records_of(data: &[Vec<u8>]) -> Vec<Value> {
+    data.iter()
+        .enumerate()
+        .map(|(at, data)| record(0, at, "key", data))
+        .collect()
+}
+
 #[tokio::test]
 async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighbours_delivered() {
     for format in FeedFormat::ALL {
-        let good = |id: &str| {
-            let row = json!({"contact_id": id, "segment": "L"});
-            match format {
-                FeedFormat::Debezium => {
-                    json!({"op": "c", "source": {}, "before": null, "after": row})
-                }
-                FeedFormat::Flattened => row,
-                FeedFormat::Dms => json!({"data": row, "metadata": {"record-type": "data",
-                    "operation": "insert", "table-name": "contacts"}}),
-                FeedFormat::Dynamodb => json!({"eventName": "INSERT", "tableName": "contacts",
-                    "dynamodb": {"NewImage": {"contact_id": {"S": id}, "segment": {"S": "L"}}}}),
-            }
-        };
         let own = json!({"event_id": "e", "operation": "create", "contact": {"id": "c"}});
         let unknown = match format {
             FeedFormat::Dms => json!({"metadata": {"record-type": "data", "operation": "merge"}}),
@@ -103,23 +111,18 @@ async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighb
             _ => json!({"op": "merge", "__op": "merge", "source": {}, "contact_id": "c"}),
         };
         let data = [
-            good("good-1").to_string().into_bytes(),
+            created(format, "good-1").to_string().into_bytes(),
             own.to_string().into_bytes(),
             b"no json".to_vec(),
             b"\xff\xfe".to_vec(),
             b"[]".to_vec(),
             unknown.to_string().into_bytes(),
-            good("good-2").to_string().into_bytes(),
+            created(format, "good-2").to_string().into_bytes(),
         ];
-        let records: Vec<Value> = data
-            .iter()
-            .enumerate()
-            .map(|(at, data)| record(0, at, "key", data))
-            .collect();
         let mocks = Mocks::start().await;
         let logs = Logs::listen();
-        let settings = format.settings();
-        let answer = invoke(&mocks.handler(Preset::Test, &settings), &records, "r").await;
+        let handler = mocks.handler(Preset::Test, &format.settings());
+        let answer = invoke(&handler, &records_of(&data), "r").await;
         assert_eq!(answer, BatchResponse::default());
         let expected = [
             "delivered",
@@ -141,6 +144,54 @@ async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighb
 }
 
 #[tokio::test]
+async fn a_record_with_an_unreadable_schema_is_rejected_and_its_neighbours_delivered() {
+    let deep = format!(
+        r#"{{"fields":{}{}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    let long = json!({"fields": vec![json!({"field": "x", "type": "int32"}); 20_000]}).to_string();
+    let columns = r#"{"fields":[{"type":"string","field":"contact_id"}]}"#;
+    let images = format!(r#"{{"fields":[{{"field":"after",{}]}}"#, &columns[1..]);
+    let wrong = ["7", "{}", r#"{"fields":7}"#, r#"{"fields":[7]}"#];
+    for (format, good, more) in [
+        (
+            FeedFormat::Debezium,
+            &*images,
+            vec![&*deep, &long, columns, r#"{"fields":[]}"#],
+        ),
+        (FeedFormat::Flattened, columns, vec![&deep]),
+    ] {
+        let wrapped = |schema: &str, id: &str| {
+            let payload = created(format, id);
+            format!(r#"{{"schema":{schema},"payload":{payload}}}"#).into_bytes()
+        };
+        let mut data = vec![wrapped(good, "good-1")];
+        let mut expected = vec!["delivered"];
+        for schema in wrong.into_iter().chain(more) {
+            data.push(wrapped(schema, "bad"));
+            expected.push("rejected UNREADABLE_SCHEMA");
+        }
+        for neighbour in [wrapped(good, "good-2"), wrapped("null", "good-3")] {
+            data.push(neighbour);
+            expected.push("delivered");
+        }
+        let mocks = Mocks::start().await;
+        let logs = Logs::listen();
+        let handler = mocks.handler(Preset::Test, &format.settings());
+        let answer = invoke(&handler, &records_of(&data), "r").await;
+        assert_eq!(answer, BatchResponse::default());
+        assert_eq!(fates(&logs), expected, "{format:?}");
+        let leads = mocks.salesforce.leads();
+        assert_eq!(
+            leads.keys().collect::<Vec<_>>(),
+            ["good-1", "good-2", "good-3"],
+            "{format:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_filtered_row_is_named_in_the_audit_trail_and_a_truncate_is_warned_of() {
     let row = json!({"contact_id": "c-1", "segment": "L", "unmapped": 1});
     let changed = json!({"contact_id": "c-1", "segment": "L", "unmapped": 2});
@@ -148,12 +199,7 @@ async fn a_filtered_row_is_named_in_the_audit_trail_and_a_truncate_is_warned_of(
     let truncate = json!({"op": "t", "source": {"table": "contacts"}});
     let mocks = Mocks::start().await;
     let logs = Logs::listen();
-    let records = [update, truncate].map(|data| data.to_string());
-    let records: Vec<Value> = records
-        .iter()
-        .enumerate()
-        .map(|(at, data)| record(0, at, "key", data.as_bytes()))
-        .collect();
+    let records = records_of(&[update, truncate].map(|data| data.to_string().into_bytes()));
     let handler = mocks.handler(Preset::Test, &FeedFormat::Debezium.settings());
     invoke(&handler, &records, "r").await;
     assert_eq!(
