@@ -112,7 +112,8 @@ own_codes! {
             CORRECT_PRODUCER;
         COLUMN_UNREADABLE: "The value of a column has no form as the contact's field: a list or \
             an object, a version that is no number, a number that the record's schema does not \
-            allow. `fields` names the column.",
+            allow, a value that `source.booleans` or `source.numbers` does not. `fields` names the \
+            column.",
             "Map another column, or set the producer as the page of the format in docs/feeds says. \
             Replay.";
         TIME_IN_FUTURE: "`occurred_at` is more than a day after the record's arrival. Each later \

@@ -27,6 +27,7 @@ pub struct SourceSettings {
     pub key: String,
     pub tombstones: Tombstones,
     pub booleans: Vec<String>,
+    pub numbers: Vec<String>,
     #[serde(deserialize_with = "columns")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, ColumnSchema>"))]
     pub columns: BTreeMap<String, String>,
@@ -120,6 +121,7 @@ impl SourceSettings {
         for column in &self.booleans {
             check_path("source.booleans", column)?;
         }
+        self.check_numbers()?;
         if compared == VersionSource::Version && self.has_no_version() {
             let message = "is `occurred_at`; allowed: the column of a version (because of \
                            `guard.version`, which is `version`)";
@@ -142,6 +144,19 @@ impl SourceSettings {
         if self.tables.iter().any(String::is_empty) {
             let message = "has an empty name; allowed: names of tables, as `public.contacts`";
             return Err(InvalidValue::new("source.tables", message));
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> CheckResult {
+        const BOOLEANS: &str = "source.booleans";
+        for column in &self.numbers {
+            check_path("source.numbers", column)?;
+            if self.booleans.contains(column) {
+                let message =
+                    format!("names `{column}`; allowed: columns that `{BOOLEANS}` does not name");
+                return Err(InvalidValue::new("source.numbers", message).with_other(BOOLEANS));
+            }
         }
         Ok(())
     }

@@ -48,6 +48,7 @@ impl FeedFormat {
         let mut text = format!(
             "[source]\nformat = \"{format}\"\ntables = [\"contacts\"]\nkey = \"contact_id\"\n\
              tombstones = \"{tombstones}\"\nversion = \"rev\"\nbooleans = [\"newsletter\"]\n\
+             numbers = [\"seats\"]\n\
              [source.columns]\nid = \"contact_id\"\ntype = \"segment\"\ndeleted = \"deleted_at\"\n"
         );
         for (field, column) in TEXTS {
@@ -580,11 +581,16 @@ fn json_row(id: &str, row: &Row) -> Value {
     json
 }
 
-/// Returns the row as DMS writes it: booleans are letters.
+/// Returns the row as DMS writes it: booleans are letters, and some numbers are texts.
 fn dms_row(id: &str, row: &Row) -> Value {
     let mut json = json_row(id, row);
     if let Value::Bool(value) = json["newsletter"] {
         json["newsletter"] = if value { "t" } else { "f" }.into();
+    }
+    if row.rev.is_multiple_of(2)
+        && let Value::Number(seats) = &json["seats"]
+    {
+        json["seats"] = seats.to_string().into();
     }
     json
 }

@@ -110,6 +110,18 @@ async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighb
             FeedFormat::Dynamodb => json!({"eventName": "MERGE", "dynamodb": {}}),
             _ => json!({"op": "merge", "__op": "merge", "source": {}, "contact_id": "c"}),
         };
+        let mut no_number = created(format, "bad");
+        let path = match format {
+            FeedFormat::Debezium => "/after",
+            FeedFormat::Flattened => "",
+            FeedFormat::Dms => "/data",
+            FeedFormat::Dynamodb => "/dynamodb/NewImage",
+        };
+        let row = no_number.pointer_mut(path).expect("a row");
+        row["seats"] = match format {
+            FeedFormat::Dynamodb => json!({"S": "a dozen"}),
+            _ => "a dozen".into(),
+        };
         let data = [
             created(format, "good-1").to_string().into_bytes(),
             own.to_string().into_bytes(),
@@ -117,6 +129,7 @@ async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighb
             b"\xff\xfe".to_vec(),
             b"[]".to_vec(),
             unknown.to_string().into_bytes(),
+            no_number.to_string().into_bytes(),
             created(format, "good-2").to_string().into_bytes(),
         ];
         let mocks = Mocks::start().await;
@@ -131,6 +144,7 @@ async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighb
             "rejected INVALID_UTF8",
             "rejected WRONG_TYPE",
             "rejected UNKNOWN_OPERATION",
+            "rejected COLUMN_UNREADABLE",
             "delivered",
         ];
         assert_eq!(fates(&logs), expected, "{format:?}");

@@ -90,6 +90,16 @@ fn a_source_that_no_row_could_be_read_with_is_refused() {
             ["`source.tables`", "names of tables"],
         ),
         (
+            "[source]\nformat = \"dms\"\nnumbers = [\"c.\"]\n\
+             columns = { id = \"a\", type = \"b\" }",
+            ["`source.numbers`", "`column.key`"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\nbooleans = [\"c\", \"d\"]\nnumbers = [\"d\"]\n\
+             columns = { id = \"a\", type = \"b\" }",
+            ["`source.numbers` names `d`", "`source.booleans`"],
+        ),
+        (
             "[source.types]\nL = \"friend\"",
             ["`source.types.L`", "vendor"],
         ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::columns::Column;
+use super::columns::{Column, trimmed};
 use super::row::{Row, member};
 use super::{connect, dynamodb};
 use crate::json::{self, Str};
@@ -60,6 +60,8 @@ impl Encoding {
         }?;
         if column.is_boolean {
             cell.into_bool()
+        } else if column.is_number {
+            cell.into_number()
         } else {
             Ok(cell)
         }
@@ -159,6 +161,22 @@ impl<'a> Cell<'a> {
             "1" | "t" | "true" | "y" | "yes" => Ok(Self::Bool(true)),
             "0" | "f" | "false" | "n" | "no" => Ok(Self::Bool(false)),
             _ => Err(Unreadable),
+        }
+    }
+
+    /// Returns the value of a column that is declared as a number. The digits of a text are kept.
+    fn into_number(self) -> Result<Self, Unreadable> {
+        let text = match self {
+            Self::Text(text) => trimmed(text),
+            Self::Bool(_) => return Err(Unreadable),
+            Self::Absent | Self::Unavailable | Self::Null | Self::Number(_) => return Ok(self),
+        };
+        if text.is_empty() {
+            return Ok(Self::Null);
+        }
+        match Number::new(&text) {
+            Some(_) => Ok(Self::Number(text)),
+            None => Err(Unreadable),
         }
     }
 

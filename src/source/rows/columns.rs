@@ -53,6 +53,8 @@ pub(crate) struct Column {
     pub(super) path: Box<[Box<str>]>,
     /// Whether the column is declared as a boolean.
     pub(super) is_boolean: bool,
+    /// Whether the column fills an attribute and is declared as a number.
+    pub(super) is_number: bool,
 }
 
 /// The texts of a contact. Its address is kept apart until a column fills it.
@@ -138,6 +140,7 @@ impl Columns {
                 index: index(&names, first).unwrap_or_default(),
                 path: parts.map(Into::into).collect(),
                 is_boolean: settings.booleans.iter().any(|boolean| boolean == name),
+                is_number: false,
             }
         };
         let of_field = |field: &str| settings.columns.get(field).map(|name| column(name));
@@ -146,7 +149,12 @@ impl Columns {
             if let Some(field) = text_field(field) {
                 texts.push((field, column(name)));
             } else if let Some(attribute) = field.strip_prefix(ATTRIBUTE) {
-                attributes.push((attribute.into(), column(name)));
+                // A text field takes the text as it is: a postal code may begin with zeros.
+                let column = Column {
+                    is_number: settings.numbers.contains(name),
+                    ..column(name)
+                };
+                attributes.push((attribute.into(), column));
             }
         }
         let types = settings.types.iter();
@@ -193,7 +201,7 @@ impl Columns {
 }
 
 /// Removes the blanks around a value: columns of a fixed length are filled with them.
-fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(super) fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),

@@ -85,9 +85,15 @@ fn event_id(position: Option<&str>, record: RowRecord<'_>, id: &str) -> Box<str>
 }
 
 fn unreadable(column: &Column) -> Box<Refusal> {
+    let reason = if column.is_boolean {
+        "it is none of the booleans that `source.booleans` declares"
+    } else if column.is_number {
+        "it is no number, which `source.numbers` declares"
+    } else {
+        "its type needs the schema of the record, or has no form as text"
+    };
     let message = format!(
-        "the value of the column `{}` cannot be read: its type needs the schema of the record, or \
-         has no form as text",
+        "the value of the column `{}` cannot be read: {reason}",
         column.name
     );
     Box::new(

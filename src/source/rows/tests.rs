@@ -29,7 +29,8 @@ deleted = "deleted_at"
 fn settings(format: &str, more: &str) -> SourceSettings {
     let types = "[types]\nL = \"lead\"\nP = \"prospect\"\nC = \"customer\"\nV = \"vendor\"\n";
     let keys = "tables = []\nchanged_only = true\nversion = \"occurred_at\"\nkey = \"id\"\n\
-                tombstones = \"filter\"\nbooleans = [\"newsletter\"]\n";
+                tombstones = \"filter\"\nbooleans = [\"newsletter\"]\n\
+                numbers = [\"seats\", \"balance\"]\n";
     let defaults = format!("format = \"{format}\"\n{keys}[columns]\n{COLUMNS}{types}");
     let mut table: toml::Table = toml::from_str(&defaults).expect("TOML");
     table.extend(toml::from_str::<toml::Table>(more).expect("TOML"));
@@ -754,6 +755,10 @@ fn a_column_that_cannot_be_read_is_named_and_only_where_it_is_sent() {
         );
         assert_eq!(refusal.rejection.fields, [column], "{data}");
     }
+    let no_boolean = debezium("u", &none, &with(row(), "newsletter", 7.into()));
+    let refusal = decode("debezium", "", &no_boolean).expect_err("refused");
+    let message = &refusal.rejection.message;
+    assert!(message.contains("`source.booleans`"), "{message}");
     let sent = change("debezium", "", &debezium("u", &broken, &unchanged));
     assert_eq!(attribute(&sent, "plan"), Some("solo".into()));
     assert_eq!(
@@ -761,6 +766,145 @@ fn a_column_that_cannot_be_read_is_named_and_only_where_it_is_sent() {
         "",
         "a delete needs no email"
     );
+}
+
+/// Builds an update in each format that has no other types than JSON's. `change` sets the columns
+/// of the row.
+fn updates(change: impl Fn(&mut Value)) -> Vec<(&'static str, Value)> {
+    let mut row = row();
+    change(&mut row);
+    let mut item = json!({});
+    for (column, value) in row.as_object().expect("an object") {
+        item[column] = match value {
+            Value::String(text) => json!({"S": text}),
+            Value::Number(number) => json!({"N": number.to_string()}),
+            Value::Bool(value) => json!({"BOOL": value}),
+            _ => json!({"NULL": true}),
+        };
+    }
+    let none = Value::Null;
+    vec![
+        ("debezium", debezium("u", &none, &row)),
+        ("debezium", row.clone()),
+        ("dms", dms("update", &none, &row)),
+        ("dynamodb", dynamodb("MODIFY", &none, &item)),
+    ]
+}
+
+#[test]
+fn a_declared_number_is_sent_as_a_number_with_the_digits_of_its_text() {
+    let digits = "number 12345678901234567890123456789012345678.10";
+    for (value, expected) in [
+        (json!("12.50"), json!("number 12.50")),
+        (json!(" -7 "), json!("number -7")),
+        (json!("1E+3"), json!("number 1E+3")),
+        (
+            json!("12345678901234567890123456789012345678.10"),
+            json!(digits),
+        ),
+        (json!(12.5), json!("number 12.5")),
+        (json!(""), Value::Null),
+        (json!("  "), Value::Null),
+        (Value::Null, Value::Null),
+    ] {
+        for (format, data) in updates(|row| row["balance"] = value.clone()) {
+            let sent = change(format, "", &data);
+            assert_eq!(
+                attribute(&sent, "balance"),
+                Some(expected.clone()),
+                "{data}"
+            );
+        }
+        let of_profile = "numbers = [\"profile.balance\"]\n[columns]\nid = \"contact_id\"\n\
+                          type = \"segment\"\n\"attributes.balance\" = \"profile.balance\"";
+        let profile = json!({"balance": value}).to_string();
+        for (format, data) in updates(|row| row["profile"] = profile.as_str().into()) {
+            let sent = change(format, of_profile, &data);
+            assert_eq!(
+                attribute(&sent, "balance"),
+                Some(expected.clone()),
+                "{data}"
+            );
+        }
+    }
+    for (format, data) in updates(|row| row["plan"] = "12.50".into()) {
+        let sent = change(format, "", &data);
+        assert_eq!(
+            attribute(&sent, "plan"),
+            Some("12.50".into()),
+            "it is not declared"
+        );
+    }
+}
+
+#[test]
+fn a_declared_number_whose_text_is_none_is_named() {
+    for value in [
+        json!("a dozen"),
+        json!("007"),
+        json!("+7"),
+        json!(".5"),
+        json!("1,5"),
+        json!("1 000"),
+        json!("NaN"),
+        json!("0x10"),
+        json!("\"7\""),
+        json!("1e400"),
+        json!(true),
+    ] {
+        for (format, data) in updates(|row| row["balance"] = value.clone()) {
+            let refusal = decode(format, "", &data).expect_err("refused");
+            let code = refusal.rejection.code.as_str();
+            assert_eq!(code, "COLUMN_UNREADABLE", "{data}");
+            assert_eq!(refusal.rejection.fields, ["balance"], "{data}");
+            let message = &refusal.rejection.message;
+            assert!(message.contains("`source.numbers`"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_declared_number_that_changes_its_spelling_only_did_not_change() {
+    let of = |value: Value| with(row(), "balance", value);
+    for (before, after, expected) in [
+        (json!("12"), json!(12), "NO_CHANGE"),
+        (json!(12), json!(" 12"), "NO_CHANGE"),
+        (json!(""), json!(null), "NO_CHANGE"),
+        (json!("12"), json!("13"), ""),
+        (json!("a dozen"), json!("12"), ""),
+    ] {
+        for (format, data) in [
+            (
+                "debezium",
+                debezium("u", &of(before.clone()), &of(after.clone())),
+            ),
+            (
+                "dms",
+                dms("update", &of(before.clone()), &of(after.clone())),
+            ),
+        ] {
+            assert_eq!(code(format, "", &data), expected, "{data}");
+        }
+    }
+}
+
+#[test]
+fn a_declared_number_keeps_its_text_where_the_column_fills_a_text_field() {
+    let settings = "numbers = [\"zip\", \"contact_id\", \"unmapped\"]\n\
+                    [columns]\nid = \"contact_id\"\n\
+                    type = \"segment\"\nphone = \"zip\"\n\"address.postal_code\" = \"zip\"\n\
+                    \"attributes.zip\" = \"contact_id\"";
+    let texts = updates(|row| {
+        row["contact_id"] = "42".into();
+        row["zip"] = "00501".into();
+    });
+    for (format, data) in texts {
+        let sent = change(format, settings, &data);
+        assert_eq!(sent.contact.id.as_str(), "42", "{data}");
+        assert_eq!(shown(&sent.contact.postal_code), "00501", "{data}");
+        assert_eq!(shown(&sent.contact.phone), "00501", "{data}");
+        assert_eq!(attribute(&sent, "zip"), Some("number 42".into()), "{data}");
+    }
 }
 
 #[test]
@@ -941,7 +1085,11 @@ fn values_are_read_by_the_schema_of_the_record() {
         assert_eq!(attribute(&sent, "signed_up"), Some("2026-01-01".into()));
         assert_eq!(attribute(&sent, "seats"), Some("number 25".into()));
     }
-    let bare = change("debezium", "", &debezium("c", &Value::Null, &after));
+    let without_schema = debezium("c", &Value::Null, &after);
+    let found = code("debezium", "", &without_schema);
+    assert_eq!(found, "COLUMN_UNREADABLE", "bytes are no declared number");
+    let bare = change("debezium", "numbers = []", &without_schema);
+    assert_eq!(attribute(&bare, "balance"), Some("BOI=".into()));
     assert_eq!(attribute(&bare, "signed_up"), Some("number 20454".into()));
 }
 

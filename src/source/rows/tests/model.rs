@@ -321,6 +321,8 @@ fn debezium_row(image: &Image, random: &mut fastrand::Rng, has_schema: bool) -> 
             Cell::Unavailable => placeholder(random),
             Cell::Text(text) => json!(text),
             Cell::Int(number) => json!(number),
+            // `decimal.handling.mode` is `string`.
+            Cell::Decimal(unscaled) if !has_schema && random.bool() => decimal(*unscaled).into(),
             Cell::Decimal(unscaled) if has_schema => base64_simd::STANDARD
                 .encode_to_string(unscaled.to_be_bytes())
                 .into(),
@@ -402,7 +404,9 @@ fn dms_row(image: &Image, random: &mut fastrand::Rng) -> Value {
         let value = match cell {
             Cell::Null | Cell::Unavailable => Value::Null,
             Cell::Text(text) => json!(text),
+            Cell::Int(number) if random.bool() => number.to_string().into(),
             Cell::Int(number) => json!(number),
+            Cell::Decimal(unscaled) if random.bool() => decimal(*unscaled).into(),
             // A `Value` would lose digits: the quotes are removed from the text.
             Cell::Decimal(unscaled) => format!("#{}#", decimal(*unscaled)).into(),
             Cell::Date(date) => iso(*date).into(),
@@ -420,7 +424,7 @@ fn dms_row(image: &Image, random: &mut fastrand::Rng) -> Value {
     row.into()
 }
 
-fn dynamodb_row(image: &Image) -> Value {
+fn dynamodb_row(image: &Image, random: &mut fastrand::Rng) -> Value {
     let mut row = Map::new();
     row.insert("unmapped".to_owned(), json!({"L": [{"NULL": true}]}));
     for (column, cell) in image {
@@ -428,6 +432,7 @@ fn dynamodb_row(image: &Image) -> Value {
             Cell::Null | Cell::Unavailable => json!({"NULL": true}),
             Cell::Text(text) => json!({"S": text}),
             Cell::Int(number) => json!({"N": number.to_string()}),
+            Cell::Decimal(unscaled) if random.bool() => json!({"S": decimal(*unscaled)}),
             Cell::Decimal(unscaled) => json!({"N": decimal(*unscaled)}),
             Cell::Date(date) => json!({"S": iso(*date)}),
             Cell::Bool(value) => json!({"BOOL": value}),
@@ -515,19 +520,21 @@ proptest! {
 
     #[test]
     fn any_item_of_dynamodb_is_the_models(seed: u64) {
+        let mut random = fastrand::Rng::with_seed(seed);
         let model = Model::any(seed);
         let name = match model.op {
             Op::Insert => "INSERT",
             Op::Update | Op::Snapshot => "MODIFY",
             Op::Delete => "REMOVE",
         };
-        let before = model.before.as_ref().map_or(Value::Null, dynamodb_row);
+        let mut row = |image: &Image| dynamodb_row(image, &mut random);
+        let before = model.before.as_ref().map_or(Value::Null, &mut row);
         let after = match model.op {
             Op::Delete => Value::Null,
-            _ => dynamodb_row(&model.after),
+            _ => row(&model.after),
         };
         let mut data = dynamodb(name, &before, &after);
-        let id = dynamodb_row(&model.after)["contact_id"].clone();
+        let id = row(&model.after)["contact_id"].clone();
         data["dynamodb"]["Keys"]["contact_id"] = id;
         let mut model = model.with_nulls(|_, _| true);
         for column in VALUES.into_iter().chain(["segment"]) {
