@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -160,17 +159,8 @@ impl Secrets {
         Arc::clone(secret)
     }
 
-    /// Reads the secrets of these ids, all at once. A failure changes nothing: the first
-    /// [`Secret::get`] meets it again.
-    pub async fn read_ahead(&self, ids: &[String]) {
-        let secrets: Vec<_> = ids.iter().map(|id| self.get(id)).collect();
-        if !secrets.is_empty() && self.manager.prefetch().await {
-            join_all(secrets.iter().map(|secret| secret.get())).await;
-        }
-    }
-
-    /// Reads all secrets of Secrets Manager that [`Self::get`] returned, in one call. A read in the
-    /// meantime waits for the same call.
+    /// Reads all secrets of Secrets Manager that [`Self::get`] returned so far, in one call, where
+    /// there are any. A read in the meantime waits for the same call.
     pub async fn prefetch(&self) {
         self.manager.prefetch().await;
     }

@@ -129,7 +129,7 @@ impl App {
 
     /// Starts the function from its environment. Reads the settings document, where one is named,
     /// and reads it again while the handler runs. A parameter that cannot be read fails no start:
-    /// each invocation reads it, and fails its records until that succeeds.
+    /// each invocation reads it again, and fails its records while it cannot.
     ///
     /// # Errors
     /// Where the settings are wrong, or the document is a file that cannot be read.
@@ -137,7 +137,7 @@ impl App {
         self,
         environment: &Environment,
         aws: Arc<dyn Services>,
-    ) -> Result<Handler, AppError> {
+    ) -> Result<Handler, Arc<AppError>> {
         let start = Arc::new(Start::new(self, environment, aws));
         start.run().await?;
         Ok(Handler::new(start))

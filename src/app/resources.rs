@@ -88,7 +88,7 @@ impl Resources {
     }
 
     /// Builds every system's adapter. The secret of a system without a route, or of another
-    /// function, is not read.
+    /// function, is not read with the others.
     pub(super) fn specs(&self, settings: &Settings) -> Vec<(&'static str, AdapterSpec)> {
         let router = self.router(settings);
         let mut specs = Vec::new();

@@ -3,13 +3,12 @@
 
 use std::error::Error;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either, select};
-use tokio::sync::OnceCell;
+use futures_util::future::{BoxFuture, Either, Shared, WeakShared, ready, select};
 use tokio::time::timeout;
 use tracing::Span;
 
@@ -22,29 +21,36 @@ use crate::secrets::Secrets;
 use crate::services::Services;
 use crate::settings::{DocumentSource, Environment};
 
+/// Attempt to read the settings.
+type Attempt = BoxFuture<'static, Result<Arc<ReloadablePipeline>, Arc<AppError>>>;
+
 /// A function, and its pipeline as soon as its settings are known.
 pub(super) struct Start {
     app: App,
     environment: Environment,
     aws: Arc<dyn Services>,
     secrets: Arc<Secrets>,
-    started: OnceCell<Arc<ReloadablePipeline>>,
+    started: OnceLock<Arc<ReloadablePipeline>>,
+    /// The last attempt, as long as an invocation waits for it.
+    attempt: Mutex<Option<WeakShared<Attempt>>>,
     errors: AtomicU64,
 }
 
 impl PipelineSource for Start {
     fn pipeline(self: Arc<Self>, limit: Duration) -> BoxFuture<'static, Option<Arc<Pipeline>>> {
+        if let Some(started) = self.started.get() {
+            return ready(Some(started.pipeline())).boxed();
+        }
         async move {
-            // An environment may run several invocations at once: one of them reads.
-            let loading = self.started.get_or_try_init(|| self.load());
-            let error: Box<dyn Error> = match timeout(limit, loading).await {
+            let error: Box<dyn Error + Send + Sync> = match timeout(limit, self.attempt()).await {
                 Ok(Ok(started)) => return Some(started.pipeline()),
                 Ok(Err(error)) => error.into(),
-                Err(elapsed) => elapsed.into(),
+                Err(_) => "the settings document is not read within half of the time left".into(),
             };
             self.errors.fetch_add(1, Ordering::Relaxed);
+            let error: &dyn Error = &*error;
             tracing::error!(
-                error = &*error,
+                error,
                 "no settings yet: all records of the batch come again"
             );
             None
@@ -63,11 +69,9 @@ impl PipelineSource for Start {
     }
 
     fn take_errors(&self) -> u64 {
-        let started = self
-            .started
-            .get()
-            .map_or(0, |started| started.take_errors());
-        self.errors.swap(0, Ordering::Relaxed) + started
+        let started = self.started.get();
+        let refreshes = started.map_or(0, |started| started.take_errors());
+        self.errors.swap(0, Ordering::Relaxed) + refreshes
     }
 }
 
@@ -80,28 +84,30 @@ impl Start {
             environment: environment.clone(),
             secrets: Arc::new(Secrets::new(aws.secrets(), files_allowed)),
             aws,
-            started: OnceCell::new(),
+            started: OnceLock::new(),
+            attempt: Mutex::default(),
             errors: AtomicU64::new(0),
         }
     }
 
-    /// Reads the settings document, and beside it the secrets that a variable names, which the
+    /// Reads the settings document, and beside it the secrets that the variables name, which the
     /// document cannot change. Then prepares the first invocation. A parameter that cannot be read
     /// is left to the invocations.
     ///
     /// # Errors
     /// Where the settings are wrong, or the document is a file that cannot be read.
-    pub(super) async fn run(&self) -> Result<(), AppError> {
-        let ids = self.environment.secret_ids(self.app.registry);
-        let secrets = pin!(self.secrets.read_ahead(&ids));
-        let loading = self.started.get_or_try_init(|| self.load());
-        let (loaded, secrets) = match select(pin!(loading), secrets).await {
+    pub(super) async fn run(self: &Arc<Self>) -> Result<(), Arc<AppError>> {
+        for id in self.environment.secret_ids(self.app.registry) {
+            self.secrets.get(&id);
+        }
+        let secrets = pin!(self.secrets.prefetch());
+        let (loaded, secrets) = match select(self.attempt(), secrets).await {
             Either::Left((loaded, secrets)) => (loaded, secrets.left_future()),
-            Either::Right(((), loading)) => (loading.await, async {}.right_future()),
+            Either::Right(((), attempt)) => (attempt.await, async {}.right_future()),
         };
         match loaded {
             Ok(started) => started.prepare(secrets).await,
-            Err(AppError::Document(error)) if self.reads_a_parameter() => {
+            Err(error) if self.is_left_to_invocations(&error) => {
                 let error: &dyn Error = &error;
                 tracing::warn!(
                     error,
@@ -113,21 +119,37 @@ impl Start {
         Ok(())
     }
 
-    fn reads_a_parameter(&self) -> bool {
-        matches!(
-            self.environment.document,
-            Some(DocumentSource::Parameter(_))
-        )
+    fn is_left_to_invocations(&self, error: &AppError) -> bool {
+        let source = &self.environment.document;
+        matches!(error, AppError::Document(_))
+            && matches!(source, Some(DocumentSource::Parameter(_)))
+    }
+
+    /// Returns the attempt in progress, or a new one. An environment may run several invocations at
+    /// once: they share its result.
+    fn attempt(self: &Arc<Self>) -> Shared<Attempt> {
+        let last = self.attempt.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        let in_progress = last.as_ref().and_then(WeakShared::upgrade);
+        if let Some(attempt) = in_progress.filter(|attempt| attempt.peek().is_none()) {
+            return attempt;
+        }
+        let start = Arc::clone(self);
+        let attempt = async move {
+            let loaded = start.load().await?;
+            Ok(Arc::clone(start.started.get_or_init(|| loaded)))
+        };
+        let attempt = attempt.boxed().shared();
+        *last = attempt.downgrade();
+        attempt
     }
 
     /// Reads the settings document, and builds the pipeline of its settings.
     async fn load(&self) -> Result<Arc<ReloadablePipeline>, AppError> {
         let parameters = self.aws.parameters();
-        let text = self.environment.read_document(parameters.as_ref()).await?;
-        let settings = self
-            .environment
-            .layers(self.app.registry, &text)?
-            .settings(&self.app.destinations())?;
+        let text = self.environment.read_document(&*parameters).await?;
+        let layers = self.environment.layers(self.app.registry, &text)?;
+        let settings = layers.settings(&self.app.destinations())?;
         let secrets = Arc::clone(&self.secrets);
         let resources = Resources::new(self.app.clone(), secrets, &settings, &*self.aws)?;
         Ok(Arc::new(ReloadablePipeline::new(

@@ -33,7 +33,7 @@ pub trait PipelineSource: Send + Sync {
     /// get the span that `span` makes.
     fn refresh(self: Arc<Self>, _span: &dyn Fn() -> Span) {}
 
-    /// Returns how many settings were refused since the last call.
+    /// Returns how often settings were refused or could not be read since the last call.
     fn take_errors(&self) -> u64 {
         0
     }
@@ -130,13 +130,13 @@ impl Handler {
             if let Some(shard_id) = shards.next() {
                 traces::from_shard(shard_id);
             }
-            // Changed settings are read beside the work, and take effect with the next invocation.
             let limit = remaining(context.deadline).map_or(Duration::MAX, |time| time / 2);
             let Some(pipeline) = Arc::clone(&self.source).pipeline(limit).await else {
                 let outcome = Outcome::all_failed(records.len());
                 self.report(&records, &outcome);
                 return response(&records, &outcome.settled.failed);
             };
+            // Changed settings are read beside the work, and take effect with the next invocation.
             Arc::clone(&self.source)
                 .refresh(&|| traces::beside(&context.request_id, context.xray_trace_id.as_deref()));
             let deadline = pipeline.deadline(remaining(context.deadline));

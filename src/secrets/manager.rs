@@ -1,5 +1,5 @@
-//! Reads secrets from AWS Secrets Manager: all of them in one call at the start, where the role
-//! allows that call, and later one by one.
+//! Reads secrets from AWS Secrets Manager: those that are known at the start in one call, where the
+//! role allows that call, and others one by one.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,8 +14,8 @@ use super::{REREAD_EVERY, Reading, SecretError, SecretSource, TIME_TO_LIVE};
 use crate::clock;
 use crate::services::{SecretBatch, SecretStore, SecretStoreError, ServiceError};
 
-/// Timeout of the call for all secrets. After it the secrets are read one by one.
-const LONGEST_BATCH: Duration = Duration::from_secs(2);
+/// Timeout of the first call. After it the secrets are read one by one.
+const LONGEST_FIRST: Duration = Duration::from_secs(2);
 
 /// Bound of the secrets in one call.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
@@ -59,16 +59,17 @@ impl SecretsManager {
 
     /// Makes the first call, unless it was made. A call without a response decides nothing, because
     /// a function that is frozen after its start loses its connections: the first read of a secret
-    /// then makes the call again. Returns whether there was one.
-    pub(super) async fn prefetch(&self) -> bool {
-        let read = self.first.get_or_try_init(|| self.read_all()).await;
-        if let Err(error) = &read {
+    /// then makes the call again.
+    pub(super) async fn prefetch(&self) {
+        if lock(&self.ids).is_empty() {
+            return;
+        }
+        if let Err(error) = self.first.get_or_try_init(|| self.read_all()).await {
             tracing::info!(
-                error = &**error as &dyn Error,
+                error = &*error as &dyn Error,
                 "secrets not read at the start: the first call reads them"
             );
         }
-        read.is_ok()
     }
 
     /// Reads a secret: its result of the first call, or a call of its own.
@@ -87,25 +88,38 @@ impl SecretsManager {
     /// Makes the first call. Secrets that its response omits are read one by one.
     async fn read_all(&self) -> Result<Mutex<First>, ServiceError> {
         let ids = lock(&self.ids).clone();
-        if !(2..=LARGEST_BATCH).contains(&ids.len()) {
-            return Ok(First::empty());
-        }
-        let call = self.store.get_batch(ids.clone());
-        let found = match timeout(LONGEST_BATCH, call).await? {
-            Ok(answer) => results(&ids, answer),
-            Err(SecretStoreError::Unreached(error)) => return Err(error),
-            Err(SecretStoreError::Refused { code, .. }) => {
-                tracing::info!(
-                    code,
-                    "secretsmanager:BatchGetSecretValue refused: secrets are read one by one"
-                );
-                HashMap::new()
+        let found = match &ids[..] {
+            [id] => match timeout(LONGEST_FIRST, self.read_one(id)).await? {
+                Err(SecretError::Unreached { source, .. }) => return Err(source),
+                read => HashMap::from([(id.clone(), read)]),
+            },
+            ids if ids.len() <= LARGEST_BATCH => {
+                timeout(LONGEST_FIRST, self.read_batch(ids)).await??
             }
+            _ => HashMap::new(),
         };
         Ok(Mutex::new(First {
             at: clock::now(),
             found,
         }))
+    }
+
+    /// Reads several secrets in one call. None of them where the role does not allow the call.
+    async fn read_batch(
+        &self,
+        ids: &[String],
+    ) -> Result<HashMap<String, Read<SecretString>>, ServiceError> {
+        match self.store.get_batch(ids.to_vec()).await {
+            Ok(answer) => Ok(results(ids, answer)),
+            Err(SecretStoreError::Unreached(error)) => Err(error),
+            Err(SecretStoreError::Refused { code, .. }) => {
+                tracing::info!(
+                    code,
+                    "secretsmanager:BatchGetSecretValue refused: secrets are read one by one"
+                );
+                Ok(HashMap::new())
+            }
+        }
     }
 
     async fn read_one(&self, id: &str) -> Read<SecretString> {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use figment::value::Value;
 use tracing::Level;
 
 use super::{DocumentError, DocumentSource, Layer, Layers, Preset, SettingsError};
@@ -76,19 +77,24 @@ impl Environment {
         Ok(text.unwrap_or_default())
     }
 
-    /// Returns the ids of the secrets that a variable names. No document changes them.
+    /// Returns the ids of the secrets that the variables name, of the systems that they let this
+    /// function serve. No document changes them.
     pub fn secret_ids(&self, registry: Registry) -> Vec<String> {
-        let mut ids = Vec::new();
-        for system in registry {
-            let path = [system.name, "secret_id"];
-            let named = self
-                .overrides
-                .iter()
-                .rev()
-                .find_map(|layer| layer.text(&path));
-            ids.extend(named.filter(|id| !id.is_empty()).map(str::to_owned));
-        }
-        ids
+        let served = self.value(&["pipeline", "destinations"]);
+        let served = served.and_then(Value::as_array).unwrap_or_default();
+        let is_served =
+            |name| served.is_empty() || served.iter().any(|served| served.as_str() == Some(name));
+        let systems = registry.iter().filter(|system| is_served(system.name));
+        let ids = systems.filter_map(|system| self.value(&[system.name, "secret_id"])?.as_str());
+        ids.filter(|id| !id.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Returns the value of a setting that a variable sets.
+    fn value(&self, path: &[&str]) -> Option<&Value> {
+        self.overrides
+            .iter()
+            .rev()
+            .find_map(|layer| layer.value(path))
     }
 
     /// Returns the layers of this environment, whose document has the text `document`, with a

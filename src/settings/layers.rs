@@ -101,12 +101,8 @@ impl Layer {
         path.is_empty() || self.value(path).is_some()
     }
 
-    /// Returns the text at `path`.
-    pub(super) fn text(&self, path: &[&str]) -> Option<&str> {
-        self.value(path)?.as_str()
-    }
-
-    fn value(&self, path: &[&str]) -> Option<&Value> {
+    /// Returns the value at `path`.
+    pub(super) fn value(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         let start = self.values.get(*first)?;
         rest.iter().try_fold(start, |value, key| inner(value, key))

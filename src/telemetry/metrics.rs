@@ -70,7 +70,7 @@ pub struct Invocation<'a> {
     pub dead_letters_stored: u64,
     /// Number of failed calls of the state table.
     pub state_errors: u64,
-    /// Number of settings documents that were refused.
+    /// Number of settings documents that were refused or could not be read.
     pub config_errors: u64,
     /// Number of records by `<topic>-<partition>`, of an event of Kafka.
     pub partitions: BTreeMap<&'a str, u64>,

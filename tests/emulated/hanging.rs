@@ -44,7 +44,7 @@ async fn failed_while(hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
     failed_with(&[], hang).await
 }
 
-/// As [`failed_while`], with variables besides.
+/// As [`failed_while`], with `more` variables.
 async fn failed_with(more: &[(&str, &str)], hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
     for _ in 0..TRIES {
         let (positions, time) = answer(more, &hang).await;

@@ -59,7 +59,7 @@ resource "aws_cloudwatch_metric_alarm" "rejected_share_alarm" {
 
 resource "aws_cloudwatch_metric_alarm" "config_errors_alarm" {
   alarm_name          = "${var.name}-page-config-errors"
-  alarm_description   = "The settings document is wrong, and the last good one stays in force; or a system refuses a name or value of the settings. ${var.docs_base}/operate/alarms/config-errors${var.docs_suffix}"
+  alarm_description   = "The settings document is wrong or cannot be read, and the last good one stays in force; or a system refuses a name or value of the settings. ${var.docs_base}/operate/alarms/config-errors${var.docs_suffix}"
   namespace           = "ContactSync"
   metric_name         = "ConfigErrors"
   dimensions          = { Function = aws_lambda_function.function.function_name }

@@ -13,10 +13,10 @@ use contact_sync::services::Services;
 use contact_sync::settings::Environment;
 use futures_util::future::join_all;
 use serde_json::json;
-use testkit::harness::Mocks;
+use testkit::harness::{Mocks, batch, change};
 use testkit::mock_hubspot;
 use testkit::runtime_api::Function;
-use testkit::server::{Api, Reply, Request, Server};
+use testkit::server::{Answer, Api, Reply, Request, Server};
 use testkit::stream::{failures, invoke};
 use tokio::time::{Instant, advance, pause, resume};
 
@@ -126,7 +126,7 @@ async fn every_record_fails_until_the_parameter_can_be_read() {
 }
 
 #[tokio::test]
-async fn invocations_that_run_at_once_wait_for_one_reading() {
+async fn invocations_that_run_at_once_share_one_reading() {
     let (aws, server) = Aws::start().await;
     aws.state().hangs.push("GetParameter");
     let environment = environment(&[
@@ -134,23 +134,30 @@ async fn invocations_that_run_at_once_wait_for_one_reading() {
         ("CONTACT_SYNC__FILTER__OPERATIONS", r#"["delete"]"#),
     ]);
     let config = Arc::new(aws::config(&server));
-    let starting = tokio::spawn(async move { App::default().start(&environment, config).await });
-    aws.until_called("GetParameter", 1).await;
     pause();
-    advance(Duration::from_secs(6)).await;
-    resume();
-    let handler = starting.await.expect("no panic").expect("a handler");
-    aws.state().hangs.clear();
+    let handler = App::default().start(&environment, config).await;
+    let handler = handler.expect("a handler");
     let records = leads(2);
-    let invocations = ["one", "two", "three"].map(|id| invoke(&handler, &records, id));
-    for answer in join_all(invocations).await {
-        assert_eq!(failures(&answer), [""; 0]);
+    let at_once = || join_all(["one", "two", "three"].map(|id| invoke(&handler, &records, id)));
+    let start = Instant::now();
+    for answer in at_once().await {
+        assert_eq!(failures(&answer).len(), 2);
     }
+    assert!(
+        start.elapsed() < Duration::from_secs(6),
+        "not one after the other"
+    );
+    resume();
     assert_eq!(
         aws.calls("GetParameter"),
         2,
         "the start's call, and one more"
     );
+    aws.state().hangs.clear();
+    for answer in at_once().await {
+        assert_eq!(failures(&answer), [""; 0]);
+    }
+    assert_eq!(aws.calls("GetParameter"), 3);
 }
 
 #[tokio::test]
@@ -159,37 +166,52 @@ async fn secrets_that_variables_name_are_read_beside_the_document() {
     let salesforce = mocks.salesforce.secret().to_string();
     let hubspot = json!({"access_token": mock_hubspot::TOKEN}).to_string();
     let base_url = mocks.hubspot_server.url();
-    for (destinations, hubspot_id, operation) in [
-        (r#"["salesforce"]"#, "", "GetSecretValue"),
-        (r#"["salesforce", "hubspot"]"#, "two", "BatchGetSecretValue"),
+    let refused = Err("AccessDeniedException");
+    for (destinations, hubspot, expected) in [
+        (
+            r#"["salesforce"]"#,
+            Ok(hubspot.clone()),
+            &["GetSecretValue"][..],
+        ),
+        ("[]", Ok(hubspot), &["BatchGetSecretValue"]),
+        // The refused one is read again for its record.
+        (
+            r#"["salesforce", "hubspot"]"#,
+            refused,
+            &["BatchGetSecretValue", "GetSecretValue"],
+        ),
     ] {
         let (aws, server) = Aws::start().await;
         aws.state().hangs.push("GetParameter");
-        for (id, text) in [("one", &salesforce), ("two", &hubspot)] {
-            aws.state().secrets.insert(id.to_owned(), Ok(text.clone()));
+        for (id, secret) in [("one", Ok(salesforce.clone())), ("two", hubspot)] {
+            aws.state().secrets.insert(id.to_owned(), secret);
         }
-        let parameter = format!("ssm:{PARAMETER}");
-        let mut variables = vec![
-            ("CONTACT_SYNC_CONFIG", &*parameter),
+        let environment = environment(&[
+            ("CONTACT_SYNC_CONFIG", &format!("ssm:{PARAMETER}")),
             ("CONTACT_SYNC__PIPELINE__DESTINATIONS", destinations),
             ("CONTACT_SYNC__HUBSPOT__BASE_URL", &base_url),
             ("CONTACT_SYNC__SALESFORCE__SECRET_ID", "one"),
-        ];
-        if !hubspot_id.is_empty() {
-            variables.push(("CONTACT_SYNC__HUBSPOT__SECRET_ID", hubspot_id));
-        }
-        let environment = environment(&variables);
+            ("CONTACT_SYNC__HUBSPOT__SECRET_ID", "two"),
+        ]);
         let config = Arc::new(aws::config(&server));
         let start = App::default().start(&environment, config.clone());
         tokio::select! {
-            () = aws.until_called(operation, 1) => {}
+            () = aws.until_called(expected[0], 1) => {}
             _ = start => panic!("a start without the document"),
         }
         assert_eq!(aws.calls("GetParameter"), 1, "no response so far");
         aws.state().hangs.clear();
+        aws.state().calls.clear();
         let started = App::default().start(&environment, config).await;
-        invoke(&started.expect("a handler"), &leads(1), "r").await;
-        assert_eq!(aws.calls(operation), 2, "each start reads once");
+        let fields = json!({"last_name": "Lovelace", "company": "Acme"});
+        let both = batch(&[
+            change("create", "c-1", "lead", fields.clone()),
+            change("create", "c-2", "customer", fields),
+        ]);
+        invoke(&started.expect("a handler"), &both, "r").await;
+        let mut calls = aws.state().calls.clone();
+        calls.retain(|call| call != "GetParameter");
+        assert_eq!(calls, expected, "{destinations}");
     }
     assert_eq!(mocks.salesforce.leads().len(), 1);
 }
@@ -224,16 +246,24 @@ async fn a_fifo_queue_ends_the_start_with_its_key() {
     assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
 }
 
-/// Host that takes every request and never responds.
+/// Name of a parameter that is returned just in time.
+const LATE: &str = "/late";
+
+/// Host that takes every request and responds to none but that for [`LATE`].
 struct Silent;
 
 impl Api for Silent {
-    fn reply(&self, _: &Request) -> Reply {
-        Reply::Hang
+    fn reply(&self, request: &Request) -> Reply {
+        if !String::from_utf8_lossy(&request.body).contains(LATE) {
+            return Reply::Hang;
+        }
+        let parameter = json!({"Name": LATE, "Type": "String", "Value": "", "Version": 1});
+        let answer = Answer::json(200, &json!({"Parameter": parameter}));
+        Reply::Later(Duration::from_millis(4900), answer)
     }
 }
 
-/// Returns the time of a start with these variables besides, while every host is silent.
+/// Returns the time of a start with `more` variables, while every host is silent.
 async fn silent_start(url: &str, server: &Server, more: &[(&str, &str)]) -> Duration {
     let queue = format!("{url}/1/letters");
     let mut variables = vec![
@@ -284,6 +314,7 @@ async fn a_start_with_every_host_silent_ends_long_before_lambda_ends_it() {
             ],
             9,
         ),
+        (&[("CONTACT_SYNC_CONFIG", &format!("ssm:{LATE}"))], 9),
     ] {
         let time = silent_start(&url, &server, more).await;
         assert!(
