@@ -265,15 +265,21 @@ fn sendable(body: &Value) -> String {
 /// Returns the source of a record and its position there, without its data.
 fn place(record: &Record<'_>) -> Value {
     match &record.origin {
-        Origin::Kinesis(origin) => json!({
-            "source": "kinesis",
-            "event_source_arn": record.event_source_arn,
-            "shard_id": origin.shard_id,
-            "sequence_number": origin.sequence_number,
-            "sub_sequence": origin.sub_sequence,
-            "partition_key": origin.partition_key,
-            "approximate_arrival": origin.approximate_arrival,
-        }),
+        Origin::Kinesis(origin) => {
+            let mut place = json!({
+                "source": "kinesis",
+                "event_source_arn": record.event_source_arn,
+                "shard_id": origin.shard_id,
+                "sequence_number": origin.sequence_number,
+                "sub_sequence": origin.sub_sequence,
+                "partition_key": origin.partition_key,
+                "approximate_arrival": origin.approximate_arrival,
+            });
+            if let Some(key) = origin.hash_key() {
+                place["explicit_hash_key"] = key.to_string().into();
+            }
+            place
+        }
         Origin::Kafka(origin) => json!({
             "source": "kafka",
             "event_source_arn": record.event_source_arn,
@@ -369,6 +375,7 @@ mod tests {
             shard_id: Some("shardId-000000000006".into()),
             partition_key: Some("c-1001".into()),
             approximate_arrival: Some(1_763_633_700.123),
+            explicit_hash_key: None,
         });
         let record = |data: String| Record {
             origin: kinesis.clone(),
@@ -394,6 +401,19 @@ mod tests {
             ..record(String::new())
         };
         assert_eq!(message(&part)["record"]["data"], "e30=", "its own bytes");
+        let hash_key = |key| {
+            let mut hashed = record("e30=".to_owned());
+            if let Origin::Kinesis(origin) = &mut hashed.origin {
+                origin.explicit_hash_key = Some(key);
+            }
+            message(&hashed)["record"].get("explicit_hash_key").cloned()
+        };
+        assert_eq!(hash_key("17"), Some("17".into()));
+        let greatest = u128::MAX.to_string();
+        assert_eq!(hash_key(&greatest), Some(greatest.as_str().into()));
+        for invalid in ["", "340282366920938463463374607431768211456", "-1", "x"] {
+            assert_eq!(hash_key(invalid), None, "{invalid:?} decides no shard");
+        }
         let kafka = Record {
             origin: Origin::Kafka(KafkaOrigin {
                 topic_partition: "contacts-0".into(),
