@@ -25,6 +25,7 @@ use self::cell::Encoding;
 use self::columns::Columns;
 pub(super) use self::columns::{CONTACT_FIELDS, is_contact_field};
 use self::debezium_schema::SchemaCache;
+use self::key::KeyTable;
 use self::row::Row;
 use self::table::Table;
 use super::change;
@@ -219,8 +220,12 @@ impl Source {
         if self.tombstones == Tombstones::Filter {
             return Ok(filtered(codes::NOT_A_ROW_CHANGE, None));
         }
-        if key::is_of_another_table(record.key, &self.tables) {
-            return Ok(filtered(codes::OTHER_TABLE, None));
+        if let Some(table) = KeyTable::of(record.key)
+            && !self.tables.is_empty()
+            && !self.tables.iter().any(|name| table.is_named(name))
+        {
+            let warning = (!table.is_whole()).then_some("tombstone of an unknown table");
+            return Ok(filtered(codes::OTHER_TABLE, warning));
         }
         let Some(id) = key::contact_id(record.key, &self.key) else {
             let warning = Some("tombstone without a readable key");

@@ -543,23 +543,86 @@ fn a_delete_without_columns_is_found_by_its_key() {
     assert_eq!(coded(decoder.decode(of_key(None))), "MISSING_FIELD");
 }
 
+/// Returns the id of the contact that a record without data deletes, or the code of the record.
+fn deleted_by(decoder: &RowDecoder, key: &[u8]) -> String {
+    let tombstone = RowRecord {
+        key: Some(key),
+        ..record(None)
+    };
+    match decoder.decode(tombstone) {
+        Ok(Decoded::Change(change)) => change.contact.id.as_str().to_owned(),
+        Ok(Decoded::Filtered(Filtered { code, warning, .. })) => match warning {
+            Some(_) => format!("{code} with a warning"),
+            None => code.to_owned(),
+        },
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
+
 #[test]
 fn a_tombstone_of_another_table_is_filtered() {
-    let settings = "tombstones = \"delete\"\ntables = [\"public.contacts\"]\n";
-    let decoder = decoder("debezium", settings);
-    for (table, expected) in [("contacts", "c-7"), ("orders", "OTHER_TABLE")] {
-        let schema = json!({"type": "struct", "name": format!("crm.public.{table}.Key")});
-        let key = json!({"schema": schema, "payload": {"id": "c-7"}}).to_string();
-        let tombstone = RowRecord {
-            key: Some(key.as_bytes()),
-            ..record(None)
-        };
-        let found = match decoder.decode(tombstone) {
-            Ok(Decoded::Change(change)) => change.contact.id.as_str().to_owned(),
-            Ok(Decoded::Filtered(filtered)) => filtered.code.to_owned(),
-            Err(refusal) => panic!("{refusal:?}"),
-        };
-        assert_eq!(found, expected, "{table}");
+    for table in ["contacts", "public.contacts", "crm.public.contacts"] {
+        let settings = format!("tombstones = \"delete\"\ntables = [\"{table}\"]\n");
+        let decoder = decoder("debezium", &settings);
+        for (name, expected) in [
+            ("pg1.public.contacts.Key", "c-7"),
+            ("pg1.public.orders.Key", "OTHER_TABLE"),
+            ("orders.Key", "OTHER_TABLE with a warning"),
+            ("contact", "c-7"),
+        ] {
+            let schema = json!({"type": "struct", "name": name});
+            let key = json!({"schema": schema, "payload": {"id": "c-7"}}).to_string();
+            assert_eq!(
+                deleted_by(&decoder, key.as_bytes()),
+                expected,
+                "{name} of {table}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_key_of_a_tombstone_is_read_as_the_id_of_its_row() {
+    let decoder = decoder("debezium", "tombstones = \"delete\"");
+    let decimal = json!({"fields": [{"type": "bytes", "field": "id", "parameters": {"scale": "0"},
+                                     "name": "org.apache.kafka.connect.data.Decimal"}]});
+    let date = json!({"fields": [{"field": "id", "name": "io.debezium.time.Date"}]});
+    let variable = json!({"scale": 0, "value": "Ag=="});
+    for (key, expected) in [
+        (json!({"schema": decimal, "payload": {"id": "Ag=="}}), "2"),
+        (
+            json!({"schema": date, "payload": {"id": 20454}}),
+            "2026-01-01",
+        ),
+        (json!({"schema": null, "payload": {"id": variable}}), "2"),
+        (json!({"id": variable}), "2"),
+        (json!({"schema": 7, "payload": {"id": "c-1"}}), "c-1"),
+        (json!({"id": {"a": 1}}), "NOT_A_ROW_CHANGE with a warning"),
+        (
+            json!({"schema": decimal, "payload": {"id": "?"}}),
+            "NOT_A_ROW_CHANGE with a warning",
+        ),
+    ] {
+        assert_eq!(
+            deleted_by(&decoder, key.to_string().as_bytes()),
+            expected,
+            "{key}"
+        );
+    }
+    for (frame, rest, expected) in [
+        (&[0, 0, 0, 0, 17][..], &b"{\"id\":\"c-1\"}"[..], "c-1"),
+        (
+            &[0, 0, 0, 0, 17],
+            b"\x02\x06c-1",
+            "NOT_A_ROW_CHANGE with a warning",
+        ),
+        (
+            &[3, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
+            b"{\"id\":\"c-1\"}",
+            "c-1",
+        ),
+    ] {
+        assert_eq!(deleted_by(&decoder, &[frame, rest].concat()), expected);
     }
 }
 
