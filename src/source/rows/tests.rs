@@ -708,6 +708,49 @@ fn records_that_change_no_row_are_filtered_before_their_table_is_looked_at() {
 }
 
 #[test]
+fn a_record_that_changes_no_row_may_have_a_key_of_the_name_of_the_ids_column() {
+    let settings = "tables = [\"public.contacts\"]\n[columns]\nid = \"id\"\n\
+                    [types]\n\"\" = \"lead\"\n";
+    let begin = json!({"status": "BEGIN", "id": "571:53195832", "event_count": null,
+                       "data_collections": null, "ts_ms": 1_767_225_600_000_u64});
+    let end = json!({"status": "END", "id": "571:53195832", "event_count": 1,
+                     "data_collections": [{"data_collection": "public.contacts",
+                                           "event_count": 1}]});
+    let schema_change = json!({"source": {"table": "contacts"}, "ts_ms": 1, "databaseName": "crm",
+                               "ddl": "ALTER TABLE contacts", "tableChanges": []});
+    for (data, id) in [
+        (begin.clone(), "id"),
+        (end, "id"),
+        (
+            json!({"schema": {"type": "struct"}, "payload": begin.clone()}),
+            "id",
+        ),
+        (with(begin.clone(), "replay", true.into()), "id"),
+        (schema_change, "databaseName"),
+        (json!({"ts_ms": 1_767_225_600_000_u64}), "ts_ms"),
+    ] {
+        let settings = settings.replace("\"id\"", &format!("\"{id}\""));
+        assert_eq!(
+            code("debezium", &settings, &data),
+            "NOT_A_ROW_CHANGE",
+            "{data}"
+        );
+    }
+    for row in [
+        with(begin.clone(), "status", "OPEN".into()),
+        json!({"id": "c-1", "status": "END", "event_count": 7}),
+        json!({"id": "c-1", "ddl": "x", "tableChanges": 1, "source": "web"}),
+        json!({"id": "c-1", "ts_ms": 1}),
+    ] {
+        assert_eq!(
+            code("debezium", settings, &row),
+            "",
+            "a row has these columns: {row}"
+        );
+    }
+}
+
+#[test]
 fn rows_of_other_tables_are_filtered() {
     let tables = "tables = [\"public.contacts\", \"leads\"]";
     let mut other = debezium("u", &Value::Null, &json!({"id": 7}));
@@ -1360,3 +1403,67 @@ fn depth_and_length_of_other_columns_do_not_matter() {
     let decoded = decoder("debezium", "").decode(record(Some(deep.as_bytes())));
     assert_eq!(coded(decoded), "");
 }
+#[test]
+fn a_record_of_another_format_is_refused_though_it_has_the_column_of_the_id() {
+    let none = Value::Null;
+    let row = json!({"id": "c-1", "type": "L", "source": {}, "detail": {}});
+    let own = json!({"event_id": "e-1", "operation": "update", "contact": {"id": "c-1"}});
+    let maxwell = json!({"database": "crm", "table": "contacts", "type": "insert",
+                         "ts": 1_767_225_600, "xid": 23, "commit": true, "data": row});
+    let logs = json!({"messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "g",
+                      "logStream": "s", "subscriptionFilters": ["f"], "logEvents": []});
+    let event_bridge = json!({"version": "0", "id": "c-1", "detail-type": "Contact changed",
+                              "source": "crm", "account": "111122223333", "detail": row});
+    let records = [
+        (Format::ContactChange, own),
+        (Format::Debezium, debezium("u", &none, &row)),
+        (Format::Dms, dms("update", &none, &row)),
+        (
+            Format::Dynamodb,
+            dynamodb("MODIFY", &none, &json!({"id": {"S": "c-1"}})),
+        ),
+    ];
+    let mut foreign: Vec<(Option<Format>, Value)> =
+        vec![(None, maxwell), (None, logs), (None, event_bridge)];
+    foreign.extend(records.map(|(format, data)| (Some(format), data)));
+    let settings = "[columns]\nid = \"ID\"\n[types]\n\"\" = \"lead\"\n";
+    for format in [Format::Debezium, Format::Dms, Format::Dynamodb] {
+        for (of, data) in &foreign {
+            if *of == Some(format) {
+                continue;
+            }
+            for id in [
+                "id",
+                "contact_id",
+                "event_id",
+                "owner",
+                "database",
+                "eventID",
+                "metadata",
+            ] {
+                let settings = settings.replace("ID", id);
+                let found = code(format.name(), &settings, data);
+                assert_eq!(
+                    found,
+                    "UNKNOWN_FORMAT",
+                    "{} with {id}: {data}",
+                    format.name()
+                );
+            }
+        }
+    }
+    for row in [
+        json!({"id": "c-1", "database": "crm", "table": "t", "type": "L", "data": "{}"}),
+        json!({"id": "c-1", "contact": "{}", "operation": "update"}),
+        json!({"id": "c-1", "detail": "{}", "detail-type": "L"}),
+        json!({"id": "c-1", "metadata": {}, "dynamodb": true, "messageType": "sms"}),
+    ] {
+        let settings = settings.replace("ID", "id");
+        assert_eq!(
+            code("debezium", &settings, &row),
+            "",
+            "a row has these columns: {row}"
+        );
+    }
+}
+
