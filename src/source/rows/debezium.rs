@@ -80,21 +80,29 @@ struct Keys<'a> {
     message_type: Raw<'a>,
     #[serde(borrow, default, rename = "logEvents")]
     log_events: Raw<'a>,
-    // of flattened rows, where `add.fields` asks for them
+    // of flattened rows, where `add.fields` asks for them: of the envelope, or of its source
     #[serde(borrow, default, rename = "__op")]
     flat_op: Raw<'a>,
     #[serde(borrow, default, rename = "__deleted")]
     flat_deleted: Raw<'a>,
     #[serde(borrow, default, rename = "__source_ts_ms")]
     flat_ts_ms: Raw<'a>,
-    #[serde(borrow, default, rename = "__lsn", alias = "__source_lsn")]
+    #[serde(borrow, default, rename = "__lsn")]
     flat_lsn: Raw<'a>,
-    #[serde(borrow, default, rename = "__db", alias = "__source_db")]
+    #[serde(borrow, default, rename = "__source_lsn")]
+    flat_source_lsn: Raw<'a>,
+    #[serde(borrow, default, rename = "__db")]
     flat_database: Raw<'a>,
-    #[serde(borrow, default, rename = "__schema", alias = "__source_schema")]
+    #[serde(borrow, default, rename = "__source_db")]
+    flat_source_database: Raw<'a>,
+    #[serde(borrow, default, rename = "__schema")]
     flat_schema: Raw<'a>,
-    #[serde(borrow, default, rename = "__table", alias = "__source_table")]
+    #[serde(borrow, default, rename = "__source_schema")]
+    flat_source_schema: Raw<'a>,
+    #[serde(borrow, default, rename = "__table")]
     flat_table: Raw<'a>,
+    #[serde(borrow, default, rename = "__source_table")]
+    flat_source_table: Raw<'a>,
 }
 
 /// The origin of a change, as far as it is read.
@@ -339,17 +347,22 @@ fn flattened<'a>(
     Ok(Message::Row(RowChange {
         operation,
         table: Table::new(
-            raw_text(&keys.flat_database),
-            raw_text(&keys.flat_schema),
-            raw_text(&keys.flat_table),
+            either(&keys.flat_database, &keys.flat_source_database),
+            either(&keys.flat_schema, &keys.flat_source_schema),
+            either(&keys.flat_table, &keys.flat_source_table),
         ),
         before,
         after,
         encoding: encoding(schema, None, source)?,
-        position: raw_text(&keys.flat_lsn).map(|Str(text)| Cow::into_owned(text)),
+        position: either(&keys.flat_lsn, &keys.flat_source_lsn)
+            .map(|Str(text)| Cow::into_owned(text)),
         time: time(&keys.flat_ts_ms, "__source_ts_ms")?,
         is_replay: false,
     }))
+}
+
+fn either<'a>(one: &Raw<'a>, other: &Raw<'a>) -> Option<Str<'a>> {
+    raw_text(one).or_else(|| raw_text(other))
 }
 
 impl Keys<'_> {

@@ -781,6 +781,30 @@ fn rows_of_other_tables_are_filtered() {
 }
 
 #[test]
+fn a_flattened_row_may_have_each_field_twice_of_the_change_and_of_its_source() {
+    let tables = "tables = [\"crm.public.contacts\"]";
+    for (name, value, other) in [
+        ("table", "contacts", "orders"),
+        ("schema", "public", "private"),
+        ("db", "crm", "billing"),
+        ("lsn", "7", "8"),
+    ] {
+        let mut row = row();
+        for (name, value) in [("db", "crm"), ("schema", "public"), ("table", "contacts")] {
+            row[format!("__source_{name}")] = value.into();
+        }
+        row[format!("__{name}")] = value.into();
+        row[format!("__source_{name}")] = value.into();
+        assert_eq!(code("debezium", tables, &row), "", "{row}");
+        row[format!("__{name}")] = other.into();
+        let expected = if name == "lsn" { "" } else { "OTHER_TABLE" };
+        assert_eq!(code("debezium", tables, &row), expected, "{row}");
+    }
+    let row = with(with(row(), "__lsn", 7.into()), "__source_lsn", 8.into());
+    assert_eq!(&*change("debezium", "", &row).event_id, "7:c-1");
+}
+
+#[test]
 fn an_attribute_that_the_new_image_lacks_is_cleared() {
     let old = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"},
                      "email": {"S": "a@b.example"},
@@ -1394,16 +1418,6 @@ fn bad_input_of_each_format_has_a_code_of_its_own() {
 }
 
 #[test]
-fn depth_and_length_of_other_columns_do_not_matter() {
-    let deep = format!(
-        r#"{{"contact_id":"c-1","segment":"L","unmapped":{}{}}}"#,
-        "[".repeat(100_000),
-        "]".repeat(100_000)
-    );
-    let decoded = decoder("debezium", "").decode(record(Some(deep.as_bytes())));
-    assert_eq!(coded(decoded), "");
-}
-#[test]
 fn a_record_of_another_format_is_refused_though_it_has_the_column_of_the_id() {
     let none = Value::Null;
     let row = json!({"id": "c-1", "type": "L", "source": {}, "detail": {}});
@@ -1467,3 +1481,13 @@ fn a_record_of_another_format_is_refused_though_it_has_the_column_of_the_id() {
     }
 }
 
+#[test]
+fn depth_and_length_of_other_columns_do_not_matter() {
+    let deep = format!(
+        r#"{{"contact_id":"c-1","segment":"L","unmapped":{}{}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    let decoded = decoder("debezium", "").decode(record(Some(deep.as_bytes())));
+    assert_eq!(coded(decoded), "");
+}
