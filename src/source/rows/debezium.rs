@@ -19,6 +19,7 @@ use super::{
 };
 use crate::json::{Object, Str};
 use crate::model::{Field, Refusal};
+use crate::source::layers::DebeziumAttributes;
 use crate::source::wire;
 
 type Raw<'a> = Field<&'a RawValue>;
@@ -143,12 +144,16 @@ struct Origin<'a> {
     sequence: Raw<'a>,
 }
 
-/// Reads a record.
-pub(super) fn read<'a>(text: &'a str, source: &Source) -> Read<'a> {
+/// Reads a record. `event` has the attributes of the cloud event around it.
+pub(super) fn read<'a>(
+    text: &'a str,
+    event: Option<&'a DebeziumAttributes>,
+    source: &Source,
+) -> Read<'a> {
     if let Some((schema, payload)) = source.schemas.split(text)
         && let Ok(Object(keys)) = serde_json::from_str(payload)
     {
-        return message(&keys, payload, Some(schema), source);
+        return message(keys, payload, Some(schema), event, source);
     }
     let keys = keys(text)?;
     let is_replay = is_replay(&keys.replay, &keys.lane);
@@ -156,12 +161,13 @@ pub(super) fn read<'a>(text: &'a str, source: &Source) -> Read<'a> {
     let message = match keys.payload {
         Field::Null if wraps => return Ok(Message::Tombstone),
         Field::Value(payload) if wraps && payload.get().starts_with('{') => message(
-            &self::keys(payload.get())?,
+            self::keys(payload.get())?,
             payload.get(),
             keys.schema.value().map(|raw| raw.get()),
+            event,
             source,
         )?,
-        _ => message(&keys, text, None, source)?,
+        _ => message(keys, text, None, event, source)?,
     };
     Ok(match message {
         Message::Row(mut row) => {
@@ -180,26 +186,58 @@ fn keys(text: &str) -> Result<Keys<'_>, Box<Refusal>> {
 }
 
 fn message<'a>(
-    keys: &Keys<'a>,
+    mut keys: Keys<'a>,
     text: &'a str,
     schema: Option<&'a str>,
+    event: Option<&'a DebeziumAttributes>,
     source: &Source,
 ) -> Read<'a> {
-    if keys.is_envelope() {
-        envelope(keys, schema, source)
-    } else {
-        flattened(keys, text, schema, source)
+    if let Some(event) = event {
+        keys.set_absent(event);
     }
+    let mut message = if keys.is_envelope() {
+        envelope(&keys, schema, source)?
+    } else {
+        flattened(&keys, text, schema, source)?
+    };
+    if let Message::Row(row) = &mut message
+        && row.table.is_none()
+    {
+        row.table = event.and_then(table);
+    }
+    Ok(message)
 }
 
-impl Keys<'_> {
+/// Returns the table that a cloud event names.
+fn table(event: &DebeziumAttributes) -> Option<Table<'_>> {
+    let parts = [&event.database, &event.schema, &event.table];
+    let [database, schema, table] =
+        parts.map(|part| part.as_deref().map(|text| Str(Cow::Borrowed(text))));
+    Table::new(database, schema, table)
+}
+
+impl<'a> Keys<'a> {
+    /// Takes the operation from a cloud event where the record has none.
+    fn set_absent(&mut self, event: &'a DebeziumAttributes) {
+        let Some(operation) = event.operation.as_deref() else {
+            return;
+        };
+        for op in [&mut self.op, &mut self.flat_op] {
+            if !op.is_mentioned() {
+                *op = Field::Value(operation);
+            }
+        }
+    }
+
     /// Returns whether the record is an envelope, and not a row that has columns of these names. An
-    /// envelope that a cloud event contains has its images only.
+    /// envelope that a cloud event contains has its images only, and of a truncate or a delete
+    /// without a key not even these.
     fn is_envelope(&self) -> bool {
         let is_image = |raw: &Raw<'_>| matches!(raw, Field::Null) || is_object(raw);
         let has_images = is_image(&self.before) && is_image(&self.after);
         let is_told = self.op.is_mentioned() && is_object(&self.source);
-        is_told || (has_images && (is_object(&self.before) || is_object(&self.after)))
+        let has_image = is_object(&self.before) || is_object(&self.after);
+        is_told || (has_images && (has_image || self.op.is_mentioned()))
     }
 }
 

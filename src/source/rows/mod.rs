@@ -29,6 +29,7 @@ use self::key::KeyTable;
 use self::row::Row;
 use self::table::Table;
 use super::change;
+use super::layers::DebeziumAttributes;
 use super::settings::{Format, SourceSettings, Tombstones};
 use crate::json::Str;
 use crate::model::codes;
@@ -45,6 +46,8 @@ pub struct RowRecord<'a> {
     pub event_id: Option<&'a str>,
     /// The time of the cloud event around the data.
     pub occurred_at: Option<OffsetDateTime>,
+    /// The attributes of Debezium in the cloud event around the data.
+    pub debezium: Option<&'a DebeziumAttributes>,
     /// The record's position in its stream: the event's id where nothing else names it.
     pub position: &'a dyn fmt::Display,
     /// The arrival of the record: the time of the change where the source names none.
@@ -175,7 +178,7 @@ impl RowDecoder {
 
 impl Source {
     fn decode(&self, record: RowRecord<'_>) -> Result<Decoded, Box<Refusal>> {
-        match self.read(record.data)? {
+        match self.read(record)? {
             Message::Row(row) if !self.takes(row.table.as_ref()) => {
                 Ok(filtered(codes::OTHER_TABLE, None))
             }
@@ -188,8 +191,8 @@ impl Source {
         }
     }
 
-    fn read<'a>(&self, data: Option<&'a [u8]>) -> Read<'a> {
-        let data = match data {
+    fn read<'a>(&self, record: RowRecord<'a>) -> Read<'a> {
+        let data = match record.data {
             Some(data) if !data.is_empty() => data,
             _ if self.format == Format::Debezium => return Ok(Message::Tombstone),
             Some(_) => return Err(refuse(codes::EMPTY_DATA, "the record's data is empty")),
@@ -200,7 +203,7 @@ impl Source {
         match self.format {
             Format::Dms => dms::read(text, &self.columns),
             Format::Dynamodb => dynamodb::read(text, &self.columns),
-            Format::Debezium | Format::ContactChange => debezium::read(text, self),
+            Format::Debezium | Format::ContactChange => debezium::read(text, record.debezium, self),
         }
     }
 

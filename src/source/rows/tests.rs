@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::*;
-use crate::model::{Attribute, ContactType, Operation, Text};
+use crate::model::{Attribute, ContactType, KinesisOrigin, Operation, Origin, Record, Text};
+use crate::source::RecordDecoder;
 
 const COLUMNS: &str = r#"
 id = "contact_id"
@@ -50,6 +51,7 @@ fn record(data: Option<&[u8]>) -> RowRecord<'_> {
         key: None,
         event_id: None,
         occurred_at: None,
+        debezium: None,
         position: &"shard:1:0",
         arrived_at: time("2026-01-02T00:00:00Z"),
         is_replay: false,
@@ -541,6 +543,115 @@ fn a_delete_without_columns_is_found_by_its_key() {
     };
     assert_eq!(found.contact.id.as_str(), "c-9");
     assert_eq!(coded(decoder.decode(of_key(None))), "MISSING_FIELD");
+}
+
+/// Builds a cloud event of Debezium, with the attributes of a change in `public.contacts`.
+fn cloud_event(operation: &str, data: &Value) -> Value {
+    json!({
+        "id": "name:crm;lsn:24023128;txId:555", "source": "/debezium/postgresql/crm",
+        "specversion": "1.0", "type": "io.debezium.connector.postgresql.DataChangeEvent",
+        "time": "2026-01-01T00:00:00.123Z", "datacontenttype": "application/json",
+        "iodebeziumop": operation, "iodebeziumversion": "3.6.0.Final",
+        "iodebeziumconnector": "postgresql", "iodebeziumname": "crm",
+        "iodebeziumtsms": "1767225600123", "iodebeziumsnapshot": "false", "iodebeziumdb": "crm",
+        "iodebeziumschema": "public", "iodebeziumtable": "contacts", "iodebeziumlsn": "24023128",
+        "iodebeziumxmin": null, "data": data,
+    })
+}
+
+/// Returns the operation and the contact of a record that is a cloud event, or its code.
+fn of_event(more: &str, event: &Value, key: &str) -> String {
+    let mut record = Record::of_data(base64_simd::STANDARD.encode_to_string(event.to_string()));
+    record.origin = Origin::Kinesis(KinesisOrigin {
+        partition_key: Some(key.into()),
+        ..KinesisOrigin::default()
+    });
+    let decoder = RecordDecoder::new(&settings("debezium", more));
+    match decoder.decode(&record, time("2026-01-02T00:00:00Z")) {
+        Ok(Decoded::Change(change)) => {
+            format!("{} {}", change.operation.name(), change.contact.id.as_str())
+        }
+        other => coded(other),
+    }
+}
+
+#[test]
+fn a_cloud_event_names_the_table_and_the_operation_in_its_attributes() {
+    let images = |before: &Value, after: &Value| json!({"before": before, "after": after});
+    let none = Value::Null;
+    let with_schema = |data: &Value| {
+        let row = json!({"fields": [{"field": "contact_id"}]});
+        let image = |name: &str| with(row.clone(), "field", name.into());
+        json!({"schema": {"fields": [image("before"), image("after")]}, "payload": data})
+    };
+    let settings = "tables = [\"crm.public.contacts\"]\nchanged_only = false";
+    let key = r#"{"id":"c-1"}"#;
+    for (operation, data, expected) in [
+        ("c", images(&none, &row()), "create c-1"),
+        ("r", images(&none, &row()), "update c-1"),
+        ("u", images(&row(), &row()), "update c-1"),
+        ("d", images(&row(), &none), "delete c-1"),
+        ("d", images(&none, &none), "delete c-1"),
+        ("t", images(&none, &none), "NOT_A_ROW_CHANGE"),
+        (
+            "m",
+            json!({"message": {"prefix": "p", "content": "AQI="}}),
+            "NOT_A_ROW_CHANGE",
+        ),
+        ("x", images(&none, &row()), "UNKNOWN_OPERATION"),
+        ("c", row(), "create c-1"),
+        ("d", row(), "delete c-1"),
+        ("c", with(row(), "__op", "u".into()), "update c-1"),
+    ] {
+        for data in [data.clone(), with_schema(&data)] {
+            let event = cloud_event(operation, &data);
+            assert_eq!(of_event(settings, &event, key), expected, "{event}");
+            let other = with(event.clone(), "iodebeziumtable", "orders".into());
+            let found = of_event(settings, &other, key);
+            if ["t", "m", "x"].contains(&operation) {
+                assert_eq!(found, expected, "no row of a table: {other}");
+            } else {
+                assert_eq!(found, "OTHER_TABLE", "{other}");
+            }
+            for (name, table, expected) in [
+                ("iodebeziumschema", "crm.public.contacts", "OTHER_TABLE"),
+                ("iodebeziumdb", "crm.public.contacts", "OTHER_TABLE"),
+                ("iodebeziumdb", "public.contacts", expected),
+            ] {
+                let settings = settings.replace("crm.public.contacts", table);
+                let event = with(event.clone(), name, "other".into());
+                let found = of_event(&settings, &event, key);
+                let is_row = !["t", "m", "x"].contains(&operation);
+                if is_row {
+                    assert_eq!(found, expected, "{event}");
+                }
+            }
+        }
+    }
+    let deleted = cloud_event("d", &images(&none, &none));
+    assert_eq!(of_event(settings, &deleted, "default"), "MISSING_FIELD");
+    let mut plain = cloud_event("d", &images(&none, &row()));
+    for name in [
+        "iodebeziumop",
+        "iodebeziumdb",
+        "iodebeziumschema",
+        "iodebeziumtable",
+    ] {
+        plain[name] = Value::Null;
+    }
+    assert_eq!(
+        of_event(settings, &plain, key),
+        "update c-1",
+        "without attributes"
+    );
+    let source = json!({"table": "orders"});
+    let named = with(images(&none, &row()), "source", source);
+    let event = cloud_event("c", &named);
+    assert_eq!(
+        of_event(settings, &event, key),
+        "OTHER_TABLE",
+        "the record's own source counts"
+    );
 }
 
 /// Returns the id of the contact that a record without data deletes, or the code of the record.
