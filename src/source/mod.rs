@@ -132,6 +132,7 @@ fn decode_row(
         key: key.as_deref(),
         event_id: event.and_then(|event| event.event_id.as_deref()),
         occurred_at: text.and_then(change::time),
+        debezium: event.map(|event| &event.debezium),
         position: &RecordPosition(record),
         arrived_at: record.arrived_at(now),
         is_replay: record.replay || event.is_some_and(|event| event.replay),

@@ -14,6 +14,7 @@ mod schema_registry;
 
 use std::borrow::Cow;
 
+pub use self::cloud_events::DebeziumAttributes;
 pub use self::kpl::{Aggregates, split_aggregates};
 use super::refuse;
 use crate::model::{Refusal, codes};
@@ -74,6 +75,8 @@ pub(super) struct Unwrapped<'a> {
     pub(super) occurred_at: Option<String>,
     /// Whether the CloudEvent around the data is marked as put back.
     pub(super) replay: bool,
+    /// The attributes of Debezium in the CloudEvent around the data.
+    pub(super) debezium: DebeziumAttributes,
 }
 
 /// Returns compressed data without its compression; `None` for other data, and for data that cannot
@@ -106,6 +109,7 @@ pub(super) fn unwrap<'a>(
         event_id: None,
         occurred_at: None,
         replay: false,
+        debezium: DebeziumAttributes::default(),
     };
     for _ in 0..MOST_LAYERS {
         let Some(inner) = unwrapped.inner(budget)? else {
@@ -140,6 +144,7 @@ impl Unwrapped<'_> {
         self.event_id = Some(event.id);
         self.occurred_at = event.time.or(self.occurred_at.take());
         self.replay |= event.replay;
+        self.debezium = event.debezium;
         Ok(Some(event.data))
     }
 }

@@ -25,9 +25,11 @@ use self::cell::Encoding;
 use self::columns::Columns;
 pub(super) use self::columns::{CONTACT_FIELDS, is_contact_field};
 use self::debezium_schema::SchemaCache;
+use self::key::KeyTable;
 use self::row::Row;
 use self::table::Table;
 use super::change;
+use super::layers::DebeziumAttributes;
 use super::settings::{Format, SourceSettings, Tombstones};
 use crate::json::Str;
 use crate::model::codes;
@@ -44,6 +46,8 @@ pub struct RowRecord<'a> {
     pub event_id: Option<&'a str>,
     /// The time of the cloud event around the data.
     pub occurred_at: Option<OffsetDateTime>,
+    /// The attributes of Debezium in the cloud event around the data.
+    pub debezium: Option<&'a DebeziumAttributes>,
     /// The record's position in its stream: the event's id where nothing else names it.
     pub position: &'a dyn fmt::Display,
     /// The arrival of the record: the time of the change where the source names none.
@@ -174,7 +178,7 @@ impl RowDecoder {
 
 impl Source {
     fn decode(&self, record: RowRecord<'_>) -> Result<Decoded, Box<Refusal>> {
-        match self.read(record.data)? {
+        match self.read(record)? {
             Message::Row(row) if !self.takes(row.table.as_ref()) => {
                 Ok(filtered(codes::OTHER_TABLE, None))
             }
@@ -187,8 +191,8 @@ impl Source {
         }
     }
 
-    fn read<'a>(&self, data: Option<&'a [u8]>) -> Read<'a> {
-        let data = match data {
+    fn read<'a>(&self, record: RowRecord<'a>) -> Read<'a> {
+        let data = match record.data {
             Some(data) if !data.is_empty() => data,
             _ if self.format == Format::Debezium => return Ok(Message::Tombstone),
             Some(_) => return Err(refuse(codes::EMPTY_DATA, "the record's data is empty")),
@@ -199,7 +203,7 @@ impl Source {
         match self.format {
             Format::Dms => dms::read(text, &self.columns),
             Format::Dynamodb => dynamodb::read(text, &self.columns),
-            Format::Debezium | Format::ContactChange => debezium::read(text, self),
+            Format::Debezium | Format::ContactChange => debezium::read(text, record.debezium, self),
         }
     }
 
@@ -219,8 +223,12 @@ impl Source {
         if self.tombstones == Tombstones::Filter {
             return Ok(filtered(codes::NOT_A_ROW_CHANGE, None));
         }
-        if key::is_of_another_table(record.key, &self.tables) {
-            return Ok(filtered(codes::OTHER_TABLE, None));
+        if let Some(table) = KeyTable::of(record.key)
+            && !self.tables.is_empty()
+            && !self.tables.iter().any(|name| table.is_named(name))
+        {
+            let warning = (!table.is_whole()).then_some("tombstone of an unknown table");
+            return Ok(filtered(codes::OTHER_TABLE, warning));
         }
         let Some(id) = key::contact_id(record.key, &self.key) else {
             let warning = Some("tombstone without a readable key");
