@@ -19,7 +19,7 @@ pub struct Record<'a> {
     pub event_source_arn: Option<Cow<'a, str>>,
     /// The source, and the record's position in it.
     pub origin: Origin<'a>,
-    /// The data; `None` where the record has none, as a tombstone of Kafka.
+    /// The data; `None` of a tombstone of Kafka, and where the event holds none that can be read.
     pub data: Option<Data<'a>>,
     /// Whether the event marks the record as put back.
     pub replay: bool,
@@ -75,6 +75,8 @@ pub struct KafkaOrigin<'a> {
     /// Whether the broker wrote the timestamp when it took the record. A producer's timestamp says
     /// nothing about the arrival.
     pub is_append_time: bool,
+    /// Whether the record is well-formed and has a null as its value.
+    pub is_null: bool,
 }
 
 impl KafkaOrigin<'_> {
@@ -126,6 +128,17 @@ impl<'a> Record<'a> {
                 let key = base64_simd::STANDARD.decode_to_vec(origin.key.as_deref()?);
                 key.ok().map(Cow::Owned)
             }
+        }
+    }
+
+    /// Returns whether the record is well-formed and has no content: a null as its value in Kafka,
+    /// no bytes in Kinesis.
+    pub fn is_tombstone(&self) -> bool {
+        match (&self.origin, &self.data) {
+            (Origin::Kafka(origin), None) => origin.is_null,
+            (Origin::Kinesis(_), Some(Data::Base64(text))) => text.is_empty(),
+            (Origin::Kinesis(_), Some(Data::Bytes(bytes))) => bytes.is_empty(),
+            _ => false,
         }
     }
 

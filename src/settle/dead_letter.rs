@@ -73,10 +73,12 @@ pub(super) struct DeadLetter<'a> {
 
 impl DeadLetter<'_> {
     /// Builds the message. Omits record data that does not fit: a replay fetches it from the
-    /// stream.
+    /// stream. So is data that the event does not hold readably, because a replay puts a record
+    /// back as a tombstone where its data is null and not omitted.
     fn message(&self, now: &str) -> String {
         let data = self.record.data.as_ref().map(base64);
-        let whole = sendable(&self.body(now, data.as_deref(), false));
+        let is_unreadable = data.is_none() && !self.record.is_tombstone();
+        let whole = sendable(&self.body(now, data.as_deref(), is_unreadable));
         if whole.len() <= MOST_BYTES {
             whole
         } else {

@@ -129,6 +129,7 @@ fn decode_row(
     let text = event.and_then(|event| event.occurred_at.as_deref());
     rows.decode(RowRecord {
         data: event.map(|event| &*event.data),
+        is_tombstone: record.is_tombstone(),
         key: key.as_deref(),
         event_id: event.and_then(|event| event.event_id.as_deref()),
         occurred_at: text.and_then(change::time),
@@ -186,7 +187,7 @@ fn decode(
     budget: &mut DecompressionBudget,
 ) -> Result<Box<ContactChange>, Box<Refusal>> {
     let data = layers::base64::decode(record)?;
-    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
+    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, NO_DATA))?;
     let arrived_at = record.arrived_at(now);
     let mut change = match decode_plain(&data, arrived_at) {
         Some(change) => change?,
@@ -238,6 +239,9 @@ fn decode_layers(
     }
     Ok(change)
 }
+
+/// The message of a record without data.
+const NO_DATA: &str = "the record has no data that can be read";
 
 /// Makes the refusal of a record whose data cannot be decoded.
 fn refuse(code: &'static str, message: &str) -> Box<Refusal> {

@@ -351,6 +351,7 @@ impl Record {
                     topic_partition: place.list().into(),
                     offset: Some(place.offset),
                     key: place.key.as_deref().map(Into::into),
+                    is_null: place.is_tombstone,
                     ..KafkaOrigin::default()
                 };
                 (
@@ -427,8 +428,8 @@ impl Record {
     fn of_kafka_event(record: &model::Record<'_>, function: &str) -> Option<Self> {
         let origin: &KafkaOrigin<'_> = record.kafka()?;
         let data = match &record.data {
-            None => None,
-            Some(_) => Some(bytes(record)?),
+            None if origin.is_null => None,
+            _ => Some(bytes(record)?),
         };
         let place = KafkaPlace {
             function: function.to_owned(),

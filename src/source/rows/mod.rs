@@ -27,8 +27,8 @@ pub(super) use self::columns::{CONTACT_FIELDS, is_contact_field};
 use self::debezium_schema::SchemaCache;
 use self::row::Row;
 use self::table::Table;
-use super::change;
 use super::settings::{Format, SourceSettings, Tombstones};
+use super::{NO_DATA, change};
 use crate::json::Str;
 use crate::model::codes;
 use crate::model::{ContactChange, Field, Refusal, Stage};
@@ -36,8 +36,10 @@ use crate::model::{ContactChange, Field, Refusal, Stage};
 /// The record that a row arrived in.
 #[derive(Clone, Copy)]
 pub struct RowRecord<'a> {
-    /// The record's data; `None`, or empty, for a tombstone.
+    /// The data without its layers; `None` where the record has none that can be read.
     pub data: Option<&'a [u8]>,
+    /// Whether the record itself has no content. Data that is empty within a layer is no tombstone.
+    pub is_tombstone: bool,
     /// The partition key of Kinesis, or the key of Kafka.
     pub key: Option<&'a [u8]>,
     /// The id of the cloud event around the data.
@@ -174,7 +176,7 @@ impl RowDecoder {
 
 impl Source {
     fn decode(&self, record: RowRecord<'_>) -> Result<Decoded, Box<Refusal>> {
-        match self.read(record.data)? {
+        match self.read(record)? {
             Message::Row(row) if !self.takes(row.table.as_ref()) => {
                 Ok(filtered(codes::OTHER_TABLE, None))
             }
@@ -187,12 +189,14 @@ impl Source {
         }
     }
 
-    fn read<'a>(&self, data: Option<&'a [u8]>) -> Read<'a> {
-        let data = match data {
+    fn read<'a>(&self, record: RowRecord<'a>) -> Read<'a> {
+        if record.is_tombstone && self.format == Format::Debezium {
+            return Ok(Message::Tombstone);
+        }
+        let data = match record.data {
             Some(data) if !data.is_empty() => data,
-            _ if self.format == Format::Debezium => return Ok(Message::Tombstone),
             Some(_) => return Err(refuse(codes::EMPTY_DATA, "the record's data is empty")),
-            None => return Err(refuse(codes::MISSING_DATA, "the record has no data")),
+            None => return Err(refuse(codes::MISSING_DATA, NO_DATA)),
         };
         let text = str::from_utf8(data)
             .map_err(|_| refuse(codes::INVALID_UTF8, "the record's data is not UTF-8"))?;

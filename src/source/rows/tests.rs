@@ -47,6 +47,7 @@ fn time(text: &str) -> OffsetDateTime {
 fn record(data: Option<&[u8]>) -> RowRecord<'_> {
     RowRecord {
         data,
+        is_tombstone: false,
         key: None,
         event_id: None,
         occurred_at: None,
@@ -552,6 +553,7 @@ fn a_tombstone_of_another_table_is_filtered() {
         let key = json!({"schema": schema, "payload": {"id": "c-7"}}).to_string();
         let tombstone = RowRecord {
             key: Some(key.as_bytes()),
+            is_tombstone: true,
             ..record(None)
         };
         let found = match decoder.decode(tombstone) {
@@ -566,9 +568,14 @@ fn a_tombstone_of_another_table_is_filtered() {
 #[test]
 fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
     let wrapped = r#"{"schema":null,"payload":null}"#;
-    for data in [None, Some(&b""[..]), Some(wrapped.as_bytes())] {
+    for (data, is_tombstone) in [
+        (None, true),
+        (Some(&b""[..]), true),
+        (Some(wrapped.as_bytes()), false),
+    ] {
         let of_key = |key: &'static str| RowRecord {
             key: Some(key.as_bytes()),
+            is_tombstone,
             ..record(data)
         };
         let envelopes = decoder("debezium", "");
@@ -595,14 +602,32 @@ fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
         };
         assert!(filtered.warning.is_some(), "an operator has to know of it");
     }
-    assert_eq!(
-        coded(decoder("dms", "").decode(record(None))),
-        "MISSING_DATA"
-    );
-    assert_eq!(
-        coded(decoder("dynamodb", "").decode(record(Some(b"")))),
-        "EMPTY_DATA"
-    );
+}
+
+#[test]
+fn a_record_without_content_that_is_no_tombstone_of_debezium_is_refused() {
+    for (format, tombstones, is_tombstone) in [
+        ("debezium", "filter", false),
+        ("debezium", "delete", false),
+        ("dms", "filter", false),
+        ("dms", "delete", true),
+        ("dynamodb", "filter", false),
+        ("dynamodb", "delete", true),
+    ] {
+        let decoder = decoder(format, &format!("tombstones = \"{tombstones}\""));
+        for (data, expected) in [(None, "MISSING_DATA"), (Some(&b""[..]), "EMPTY_DATA")] {
+            let record = RowRecord {
+                key: Some(br#"{"id":"c-1"}"#),
+                is_tombstone,
+                ..record(data)
+            };
+            assert_eq!(
+                coded(decoder.decode(record)),
+                expected,
+                "{format}, {tombstones}"
+            );
+        }
+    }
 }
 
 #[test]
