@@ -358,28 +358,26 @@ impl<'a> Images<'_, 'a> {
         ContactType::from_name(name.value()?.0.trim())
     }
 
-    /// Returns the name of a deleted contact's type, where an image has a usable one. A null after
-    /// the delete says nothing.
+    /// Returns the name of a deleted contact's type, where an image has a usable one. A null says
+    /// nothing: feeds fill the columns that they do not have of a deleted row with nulls.
     fn kind_of_deleted(&self) -> Field<Str<'a>> {
         let Some(column) = &self.columns.kind else {
             return self.columns.only_type();
         };
-        let after = self
-            .try_cell(self.after(), column)
-            .and_then(Cell::into_text);
-        if let Ok(text @ Field::Value(_)) = after {
+        for image in [self.after(), self.before()] {
+            let text = self.try_cell(image, column).and_then(Cell::into_text);
+            let Ok(text @ Field::Value(_)) = text else {
+                continue;
+            };
             let name = self.columns.type_of(text);
-            if name
+            let kind = name
                 .value()
-                .is_some_and(|name| ContactType::from_name(&name.0).is_some())
-            {
+                .and_then(|Str(name)| ContactType::from_name(name.trim()));
+            if kind.is_some() {
                 return name;
             }
         }
-        match self.kind_before() {
-            Some(kind) => Field::Value(Str(Cow::Borrowed(kind.name()))),
-            None => Field::Absent,
-        }
+        Field::Absent
     }
 
     /// Returns the version, where a column is declared to hold it.

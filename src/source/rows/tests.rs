@@ -199,6 +199,39 @@ fn each_operation_of_each_format_has_its_meaning() {
 }
 
 #[test]
+fn a_null_in_the_image_of_a_delete_is_no_type() {
+    let none = Value::Null;
+    let no_type = "[types]\n\"\" = \"prospect\"\nC = \"customer\"\n";
+    let nulls = json!({"contact_id": "c-1", "segment": null, "email": null});
+    let flat = with(with(nulls.clone(), "__op", "d".into()), "__deleted", "true".into());
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"NULL": true}});
+    for (format, data) in [
+        ("debezium", flat),
+        ("debezium", debezium("d", &nulls, &none)),
+        ("dms", dms("delete", &none, &nulls)),
+        ("dms", dms("delete", &nulls, &nulls)),
+        ("dynamodb", dynamodb("REMOVE", &tagged, &none)),
+        (
+            "dynamodb",
+            dynamodb("REMOVE", &json!({"contact_id": {"S": "c-1"}}), &none),
+        ),
+    ] {
+        let sent = change(format, no_type, &data);
+        assert_eq!(sent.operation, Operation::Delete, "{data}");
+        assert_eq!(sent.contact.kind, None, "{data}");
+    }
+    let blank = with(nulls.clone(), "segment", "".into());
+    let sent = change("debezium", no_type, &debezium("d", &blank, &none));
+    assert_eq!(sent.contact.kind, Some(ContactType::Prospect));
+    let sent = change("debezium", no_type, &debezium("u", &none, &nulls));
+    assert_eq!(
+        sent.contact.kind,
+        Some(ContactType::Prospect),
+        "a null of a row that exists is a value"
+    );
+}
+
+#[test]
 fn the_time_and_the_id_of_an_event_are_the_sources() {
     let none = Value::Null;
     let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"}});
