@@ -145,21 +145,24 @@ impl<'a> Record<'a> {
     /// Returns when the source took the record, or `now` where the record has no believable time of
     /// arrival.
     pub fn arrived_at(&self, now: OffsetDateTime) -> OffsetDateTime {
+        let is_of_producer = self.kafka().is_some_and(|origin| !origin.is_append_time);
+        self.timestamp().filter(|_| !is_of_producer).unwrap_or(now)
+    }
+
+    /// Returns the record's own timestamp, which is the same in each redelivery: the arrival in
+    /// Kinesis, and in Kafka the timestamp of either type. `None` where it is not believable.
+    pub fn timestamp(&self) -> Option<OffsetDateTime> {
         let since_epoch = match &self.origin {
             Origin::Kinesis(origin) => {
                 let seconds = origin.approximate_arrival.filter(|seconds| *seconds > 0.0);
                 seconds.and_then(time::Duration::checked_seconds_f64)
             }
             Origin::Kafka(origin) => {
-                let timestamp = origin
-                    .timestamp
-                    .filter(|time| origin.is_append_time && *time > 0);
+                let timestamp = origin.timestamp.filter(|time| *time > 0);
                 timestamp.map(time::Duration::milliseconds)
             }
         };
-        since_epoch
-            .and_then(|time| OffsetDateTime::UNIX_EPOCH.checked_add(time))
-            .unwrap_or(now)
+        OffsetDateTime::UNIX_EPOCH.checked_add(since_epoch?)
     }
 
     /// Returns the position in a Kinesis stream, where the record is of one.
@@ -241,5 +244,29 @@ mod tests {
         for broken in [None, Some(-1), Some(0), Some(i64::MAX)] {
             assert_eq!(arrived(broken, true), 2_000_000_000, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn the_timestamp_of_a_record_is_its_own_of_either_type() {
+        for is_append_time in [true, false] {
+            let of = |timestamp| {
+                let origin = Origin::Kafka(KafkaOrigin {
+                    timestamp,
+                    is_append_time,
+                    ..KafkaOrigin::default()
+                });
+                let record = Record {
+                    origin,
+                    ..Record::default()
+                };
+                record.timestamp().map(OffsetDateTime::unix_timestamp)
+            };
+            assert_eq!(of(Some(1_763_633_700_123)), Some(1_763_633_700));
+            for broken in [None, Some(-1), Some(0), Some(i64::MAX)] {
+                assert_eq!(of(broken), None, "{broken:?}");
+            }
+        }
+        let record = Record::of_data("e30=");
+        assert_eq!(record.timestamp(), None);
     }
 }

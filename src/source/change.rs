@@ -103,14 +103,18 @@ fn event_id<'a>(given: &'a Field<Str<'_>>) -> Validated<&'a str> {
 
 fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Validated<OffsetDateTime> {
     let text = required(given, "occurred_at", LONGEST_TEXT)?;
-    let Some(time) = time(text) else {
-        return Err(refuse(
+    in_time(parsed_time(text)?, arrived_at)
+}
+
+/// Parses the time of a change.
+pub(super) fn parsed_time(text: &str) -> Validated<OffsetDateTime> {
+    time(text).ok_or_else(|| {
+        refuse(
             codes::INVALID_TIMESTAMP,
             "occurred_at",
             "allowed: an RFC 3339 time",
-        ));
-    };
-    in_time(time, arrived_at)
+        )
+    })
 }
 
 /// Validates the time of a change whose record arrived at `arrived_at`.

@@ -126,15 +126,17 @@ fn decode_row(
     };
     let key = record.key();
     let event = unwrapped.as_ref();
-    let text = event.and_then(|event| event.occurred_at.as_deref());
+    let arrived_at = record.arrived_at(now);
     rows.decode(RowRecord {
         data: event.map(|event| &*event.data),
         is_tombstone: record.is_tombstone(),
         key: key.as_deref(),
         event_id: event.and_then(|event| event.event_id.as_deref()),
-        occurred_at: text.and_then(change::time),
+        occurred_at: event.and_then(|event| event.occurred_at.as_deref()),
         position: &RecordPosition(record),
-        arrived_at: record.arrived_at(now),
+        // An old row must not become newer by its redelivery.
+        written_at: record.timestamp().unwrap_or(arrived_at),
+        arrived_at,
         is_replay: record.replay || event.is_some_and(|event| event.replay),
     })
 }

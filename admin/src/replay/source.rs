@@ -316,6 +316,7 @@ fn kafka_place(record: RejectedRecord, function: String, is_tombstone: bool) -> 
         partition: record.partition?,
         offset: record.offset?,
         key: record.key,
+        timestamp: record.timestamp,
         is_tombstone,
     })
 }
@@ -351,6 +352,7 @@ impl Record {
                     topic_partition: place.list().into(),
                     offset: Some(place.offset),
                     key: place.key.as_deref().map(Into::into),
+                    timestamp: place.timestamp,
                     is_null: place.is_tombstone,
                     ..KafkaOrigin::default()
                 };
@@ -438,6 +440,7 @@ impl Record {
             partition: origin.partition()?,
             offset: origin.offset?,
             key: origin.key.clone().map(Into::into),
+            timestamp: origin.timestamp,
             is_tombstone: data.is_none(),
         };
         Some(Self::of_kafka(place, data.unwrap_or_default()))

@@ -57,7 +57,7 @@ pub(super) fn deleted(
     Ok(Box::new(ContactChange {
         event_id: event_id(None, record, id),
         operation: Operation::Delete,
-        occurred_at: record.arrived_at,
+        occurred_at: change::in_time(record.written_at, record.arrived_at)?,
         version: None,
         version_source: VersionSource::default(),
         replay: record.is_replay,
@@ -225,11 +225,11 @@ impl<'a> Images<'_, 'a> {
         operation: Operation,
         record: RowRecord<'_>,
     ) -> Validated<Box<ContactChange>> {
-        let time = self
-            .row
-            .time
-            .or(record.occurred_at)
-            .unwrap_or(record.arrived_at);
+        let time = match (self.row.time, record.occurred_at) {
+            (Some(time), _) => time,
+            (None, Some(text)) => change::parsed_time(text)?,
+            (None, None) => record.written_at,
+        };
         let kind = match operation {
             Operation::Delete => self.kind_of_deleted(),
             _ => self.kind_after()?,

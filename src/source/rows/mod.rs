@@ -44,11 +44,14 @@ pub struct RowRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// The id of the cloud event around the data.
     pub event_id: Option<&'a str>,
-    /// The time of the cloud event around the data.
-    pub occurred_at: Option<OffsetDateTime>,
+    /// The time of the cloud event around the data, as it is written.
+    pub occurred_at: Option<&'a str>,
     /// The record's position in its stream: the event's id where nothing else names it.
     pub position: &'a dyn fmt::Display,
-    /// The arrival of the record: the time of the change where the source names none.
+    /// The record's own timestamp, or else its arrival: the time of the change where the source
+    /// names none.
+    pub written_at: OffsetDateTime,
+    /// The arrival of the record.
     pub arrived_at: OffsetDateTime,
     /// Whether the event marks the record as put back.
     pub is_replay: bool,

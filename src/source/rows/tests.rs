@@ -52,6 +52,7 @@ fn record(data: Option<&[u8]>) -> RowRecord<'_> {
         event_id: None,
         occurred_at: None,
         position: &"shard:1:0",
+        written_at: time("2026-01-02T00:00:00Z"),
         arrived_at: time("2026-01-02T00:00:00Z"),
         is_replay: false,
     }
@@ -203,7 +204,11 @@ fn a_null_in_the_image_of_a_delete_is_no_type() {
     let none = Value::Null;
     let no_type = "[types]\n\"\" = \"prospect\"\nC = \"customer\"\n";
     let nulls = json!({"contact_id": "c-1", "segment": null, "email": null});
-    let flat = with(with(nulls.clone(), "__op", "d".into()), "__deleted", "true".into());
+    let flat = with(
+        with(nulls.clone(), "__op", "d".into()),
+        "__deleted",
+        "true".into(),
+    );
     let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"NULL": true}});
     for (format, data) in [
         ("debezium", flat),
@@ -304,6 +309,59 @@ fn the_time_and_the_id_of_an_event_are_the_sources() {
             (id, time(at)),
             "{data}"
         );
+    }
+}
+
+#[test]
+fn a_change_without_a_time_has_that_of_its_record() {
+    let text = row().to_string();
+    let decoder = decoder("debezium", "tombstones = \"delete\"");
+    for data in [Some(text.as_bytes()), None] {
+        let of_time = |occurred_at, written_at| RowRecord {
+            key: Some(br#"{"id":"c-1"}"#),
+            is_tombstone: data.is_none(),
+            occurred_at,
+            written_at: time(written_at),
+            ..record(data)
+        };
+        let decoded = decoder.decode(of_time(None, "2026-01-01T12:00:00Z"));
+        let Ok(Decoded::Change(change)) = decoded else {
+            panic!("{decoded:?}");
+        };
+        assert_eq!(change.occurred_at, time("2026-01-01T12:00:00Z"));
+        let future = decoder.decode(of_time(None, "2026-01-04T00:00:00Z"));
+        assert_eq!(coded(future), "TIME_IN_FUTURE");
+    }
+}
+
+#[test]
+fn the_time_of_a_cloud_event_is_that_of_a_row_without_its_own() {
+    let decoder = decoder("debezium", "");
+    let mut timed = row();
+    timed["__source_ts_ms"] = 1_767_225_600_000_u64.into();
+    for (data, cloud_event, expected) in [
+        (row(), "2026-01-01T06:00:00Z", Ok("2026-01-01T06:00:00Z")),
+        (row(), "yesterday", Err("INVALID_TIMESTAMP")),
+        (row(), "2026-01-09T00:00:00Z", Err("TIME_IN_FUTURE")),
+        (
+            timed.clone(),
+            "2026-01-01T06:00:00Z",
+            Ok("2026-01-01T00:00:00Z"),
+        ),
+        (timed, "yesterday", Ok("2026-01-01T00:00:00Z")),
+    ] {
+        let text = data.to_string();
+        let decoded = decoder.decode(RowRecord {
+            occurred_at: Some(cloud_event),
+            ..record(Some(text.as_bytes()))
+        });
+        match (decoded, expected) {
+            (Ok(Decoded::Change(change)), Ok(expected)) => {
+                assert_eq!(change.occurred_at, time(expected), "{data}, {cloud_event}");
+            }
+            (decoded, Err(code)) => assert_eq!(coded(decoded), code, "{data}, {cloud_event}"),
+            (decoded, _) => panic!("{decoded:?} of {data}, {cloud_event}"),
+        }
     }
 }
 
