@@ -71,6 +71,7 @@ fn change(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Validated<Box<Co
         occurred_at,
         version: event.version.value().copied(),
         version_source: VersionSource::default(),
+        is_load: false,
         replay: event.replay.value().copied().unwrap_or(false)
             || is_backfill(event.lane.value().copied()),
         previous_type: person.0.previous_type.value().and_then(|raw| {

@@ -80,6 +80,52 @@ async fn each_sample_of_rows_has_the_fates_of_its_readme() {
     }
 }
 
+#[tokio::test]
+async fn a_change_that_dms_kept_back_during_the_full_load_wins_over_the_loaded_row() {
+    let written = |operation: &str, email: &str, times: Value| {
+        let mut metadata = times;
+        metadata["record-type"] = "data".into();
+        metadata["operation"] = operation.into();
+        metadata["table-name"] = "contacts".into();
+        let row = json!({"contact_id": "c-1", "segment": "L", "email": email});
+        json!({"data": row, "metadata": metadata})
+            .to_string()
+            .into_bytes()
+    };
+    let load = |email| {
+        let times = json!({"timestamp": "2025-11-20T10:15:10Z"});
+        written("load", email, times)
+    };
+    let update = written(
+        "update",
+        "new@example.com",
+        json!({"timestamp": "2025-11-20T10:15:11Z", "commit-timestamp": "2025-11-20T10:15:05Z"}),
+    );
+    let document = FeedFormat::Dms
+        .settings()
+        .replace("\"rev\"", "\"occurred_at\"")
+        + "[guard]\nmode = \"always\"\n[salesforce]\nversion_field = \"Version__c\"\n\
+           [hubspot]\nversion_property = \"version\"\n";
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, &document);
+    let logs = Logs::listen();
+    for (data, fate, email) in [
+        (load("old@example.com"), "delivered", "old@example.com"),
+        (load("read@example.com"), "delivered", "read@example.com"),
+        (update, "delivered", "new@example.com"),
+        (
+            load("old@example.com"),
+            "superseded STALE",
+            "new@example.com",
+        ),
+    ] {
+        invoke(&handler, &records_of(&[data]), "r").await;
+        let fates = logs.fates();
+        assert_eq!(fates.last().map(String::as_str), Some(fate));
+        assert_eq!(mocks.salesforce.leads()["c-1"]["Email"], email);
+    }
+}
+
 /// Returns the record of a new lead.
 fn created(format: FeedFormat, id: &str) -> Value {
     let row = json!({"contact_id": id, "segment": "L"});

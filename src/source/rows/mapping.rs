@@ -60,6 +60,7 @@ pub(super) fn deleted(
         occurred_at: change::in_time(record.written_at, record.arrived_at)?,
         version: None,
         version_source: VersionSource::default(),
+        is_load: false,
         replay: record.is_replay,
         previous_type: None,
         contact: change::deleted(&person)?,
@@ -134,7 +135,7 @@ impl<'a> Images<'_, 'a> {
             RowOperation::Delete => Operation::Delete,
             _ if self.is_deleted(self.after()).unwrap_or(false) => Operation::Delete,
             RowOperation::Insert => Operation::Create,
-            RowOperation::Update => Operation::Update,
+            RowOperation::Update | RowOperation::Load => Operation::Update,
         }
     }
 
@@ -245,6 +246,7 @@ impl<'a> Images<'_, 'a> {
             occurred_at: change::in_time(time, record.arrived_at)?,
             version: self.version()?,
             version_source: VersionSource::default(),
+            is_load: self.row.operation == RowOperation::Load,
             replay: self.row.is_replay || record.is_replay,
             previous_type: self.kind_before(),
             contact: change::deleted(&person)?,

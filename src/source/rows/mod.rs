@@ -93,6 +93,8 @@ enum RowOperation {
     Insert,
     /// An update, or the read of a row for a snapshot.
     Update,
+    /// The read of a row by a full load, whose time is that of its writing.
+    Load,
     Delete,
 }
 

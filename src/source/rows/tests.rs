@@ -196,6 +196,8 @@ fn each_operation_of_each_format_has_its_meaning() {
         assert_eq!(change.contact.id.as_str(), "c-1", "{data}");
         assert_eq!(change.contact.kind, Some(ContactType::Lead), "{data}");
         assert!(!change.replay);
+        let is_load = data["metadata"]["operation"] == "load";
+        assert_eq!(change.is_load, is_load, "{data}");
     }
 }
 
