@@ -204,6 +204,32 @@ async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighb
 }
 
 #[tokio::test]
+async fn a_row_behind_a_byte_order_mark_or_an_id_of_apicurio_is_read() {
+    for format in FeedFormat::ALL {
+        let row = |id| created(format, id).to_string().into_bytes();
+        let data = [
+            [b"\xef\xbb\xbf", &row("marked")[..]].concat(),
+            [&[0, 0, 0, 0, 0, 0, 0, 0, 17], &row("framed")[..]].concat(),
+            b"\xef\xbb\xbf".to_vec(),
+            b"\0\0\0\0\0\0\0\0\x11\x02\x0ac-1".to_vec(),
+        ];
+        let mocks = Mocks::start().await;
+        let logs = Logs::listen();
+        let handler = mocks.handler(Preset::Test, &format.settings());
+        invoke(&handler, &records_of(&data), "r").await;
+        let expected = [
+            "delivered",
+            "delivered",
+            "rejected EMPTY_DATA",
+            "rejected SCHEMA_REGISTRY_FRAMING",
+        ];
+        assert_eq!(fates(&logs), expected, "{format:?}");
+        let leads = mocks.salesforce.leads();
+        assert_eq!(leads.keys().collect::<Vec<_>>(), ["framed", "marked"]);
+    }
+}
+
+#[tokio::test]
 async fn a_record_with_an_unreadable_schema_is_rejected_and_its_neighbours_delivered() {
     let deep = format!(
         r#"{{"fields":{}{}}}"#,
