@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -296,6 +297,11 @@ fn flattened<'a>(
     let has_id = row.get(source.columns.id.index).is_some();
     if let (false, Some(message)) = (has_id, other(keys, text)) {
         return message;
+    }
+    if has_id && !keys.flat_deleted.is_mentioned() {
+        source
+            .has_deletes_in_tombstones
+            .store(true, Ordering::Relaxed);
     }
     let is_deleted = raw_text(&keys.flat_deleted).is_some_and(|Str(text)| text == "true");
     let operation = match operation(&keys.flat_op, "__op")? {

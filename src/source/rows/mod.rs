@@ -17,6 +17,7 @@ mod temporal;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -144,6 +145,8 @@ struct Source {
     columns: Columns,
     /// The types of the columns, by the schemas of Debezium's records.
     schemas: SchemaCache,
+    /// Whether a row was flattened by a transformation whose only deletes are tombstones.
+    has_deletes_in_tombstones: AtomicBool,
 }
 
 impl fmt::Debug for RowRecord<'_> {
@@ -167,6 +170,7 @@ impl RowDecoder {
             tombstones: settings.tombstones,
             columns: Columns::new(settings),
             schemas: SchemaCache::default(),
+            has_deletes_in_tombstones: AtomicBool::new(false),
         })))
     }
 
@@ -226,7 +230,9 @@ impl Source {
     /// Decodes a record without data.
     fn tombstone(&self, record: RowRecord<'_>) -> Result<Decoded, Box<Refusal>> {
         if self.tombstones == Tombstones::Filter {
-            return Ok(filtered(codes::NOT_A_ROW_CHANGE, None));
+            let is_delete = self.has_deletes_in_tombstones.load(Ordering::Relaxed);
+            let warning = is_delete.then_some("tombstone of a flattened feed");
+            return Ok(filtered(codes::NOT_A_ROW_CHANGE, warning));
         }
         if key::is_of_another_table(record.key, &self.tables) {
             return Ok(filtered(codes::OTHER_TABLE, None));

@@ -698,6 +698,38 @@ fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
 }
 
 #[test]
+fn a_filtered_tombstone_is_warned_of_where_it_is_the_only_sign_of_a_delete() {
+    let heartbeat = json!({"ts_ms": 1_767_225_600_000_u64});
+    let rewritten = with(row(), "__deleted", "false".into());
+    let wrapped = json!({"schema": null, "payload": row()});
+    let warning = Some("tombstone of a flattened feed");
+    for (seen, expected) in [
+        (debezium("c", &Value::Null, &row()), None),
+        (rewritten, None),
+        (heartbeat, None),
+        (json!({"other": 1}), None),
+        (row(), warning),
+        (with(row(), "__op", "u".into()), warning),
+        (wrapped, warning),
+    ] {
+        let decoder = decoder("debezium", "");
+        let _ = decoder.decode(record(Some(seen.to_string().as_bytes())));
+        let tombstone = RowRecord {
+            is_tombstone: true,
+            ..record(None)
+        };
+        let Ok(Decoded::Filtered(filtered)) = decoder.decode(tombstone) else {
+            panic!("filtered");
+        };
+        assert_eq!(
+            (filtered.code, filtered.warning),
+            ("NOT_A_ROW_CHANGE", expected),
+            "{seen}"
+        );
+    }
+}
+
+#[test]
 fn a_record_without_content_that_is_no_tombstone_of_debezium_is_refused() {
     for (format, tombstones, is_tombstone) in [
         ("debezium", "filter", false),
