@@ -3,8 +3,8 @@
 //!
 //! A KPL aggregate becomes several records ([`split_aggregates`]). The other layers are around the
 //! data of one record, and are recognized by its first bytes: compression, the framing of a schema
-//! registry, CloudEvents, the byte order mark of UTF-8. A record without a layer costs a look at its
-//! first byte; a row also a search for one word.
+//! registry, CloudEvents, the byte order mark of UTF-8. A record without a layer costs a look at
+//! its first byte; a row also a search for one word.
 
 pub(super) mod base64;
 mod cloud_events;

@@ -317,7 +317,7 @@ fn the_time_and_the_id_of_an_event_are_the_sources() {
 #[test]
 fn a_change_without_a_time_has_that_of_its_record() {
     let text = row().to_string();
-    let decoder = decoder("debezium", "tombstones = \"delete\"");
+    let rows = decoder("debezium", "tombstones = \"delete\"");
     for data in [Some(text.as_bytes()), None] {
         let of_time = |occurred_at, written_at| RowRecord {
             key: Some(br#"{"id":"c-1"}"#),
@@ -326,19 +326,19 @@ fn a_change_without_a_time_has_that_of_its_record() {
             written_at: time(written_at),
             ..record(data)
         };
-        let decoded = decoder.decode(of_time(None, "2026-01-01T12:00:00Z"));
+        let decoded = rows.decode(of_time(None, "2026-01-01T12:00:00Z"));
         let Ok(Decoded::Change(change)) = decoded else {
             panic!("{decoded:?}");
         };
         assert_eq!(change.occurred_at, time("2026-01-01T12:00:00Z"));
-        let future = decoder.decode(of_time(None, "2026-01-04T00:00:00Z"));
+        let future = rows.decode(of_time(None, "2026-01-04T00:00:00Z"));
         assert_eq!(coded(future), "TIME_IN_FUTURE");
     }
 }
 
 #[test]
 fn the_time_of_a_cloud_event_is_that_of_a_row_without_its_own() {
-    let decoder = decoder("debezium", "");
+    let rows = decoder("debezium", "");
     let mut timed = row();
     timed["__source_ts_ms"] = 1_767_225_600_000_u64.into();
     for (data, cloud_event, expected) in [
@@ -353,7 +353,7 @@ fn the_time_of_a_cloud_event_is_that_of_a_row_without_its_own() {
         (timed, "yesterday", Ok("2026-01-01T00:00:00Z")),
     ] {
         let text = data.to_string();
-        let decoded = decoder.decode(RowRecord {
+        let decoded = rows.decode(RowRecord {
             occurred_at: Some(cloud_event),
             ..record(Some(text.as_bytes()))
         });
