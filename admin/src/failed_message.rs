@@ -67,7 +67,8 @@ pub(crate) struct RejectedRecord {
     pub(crate) offset: Option<u64>,
     /// Base64.
     pub(crate) key: Option<String>,
-    timestamp: Option<i64>,
+    /// Milliseconds since 1970.
+    pub(crate) timestamp: Option<i64>,
     /// Base64.
     pub(crate) data: Option<String>,
     #[serde(default)]

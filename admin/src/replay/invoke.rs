@@ -25,6 +25,8 @@ pub(super) struct KafkaPlace {
     pub(super) offset: u64,
     /// Base64.
     pub(super) key: Option<String>,
+    /// Milliseconds since 1970: the time of a change that names none.
+    pub(super) timestamp: Option<i64>,
     /// Whether the record has no value.
     pub(super) is_tombstone: bool,
 }
@@ -41,6 +43,7 @@ impl KafkaPlace {
             "topic": self.topic,
             "partition": self.partition,
             "offset": self.offset,
+            "timestamp": self.timestamp,
             "key": self.key,
             "value": value,
             "replay": true,
@@ -180,6 +183,7 @@ mod tests {
                 partition,
                 offset,
                 key: Some("Yy0x".to_owned()),
+                timestamp: Some(1_795_169_700_123),
                 is_tombstone: false,
             },
             data: vec![b' '; size],
@@ -197,9 +201,9 @@ mod tests {
             lists["contacts-0"],
             json!([
                 {"topic": "contacts", "partition": 0, "offset": 7, "key": "Yy0x", "value": "IA==",
-                 "replay": true},
+                 "timestamp": 1_795_169_700_123_i64, "replay": true},
                 {"topic": "contacts", "partition": 0, "offset": 8, "key": "Yy0x", "value": "IA==",
-                 "replay": true},
+                 "timestamp": 1_795_169_700_123_i64, "replay": true},
             ])
         );
         assert_eq!(lists["contacts-1"][0]["value"], Value::Null);

@@ -319,6 +319,7 @@ fn kafka_place(record: RejectedRecord, function: String, is_tombstone: bool) -> 
         partition: record.partition?,
         offset: record.offset?,
         key: record.key,
+        timestamp: record.timestamp,
         is_tombstone,
     })
 }
@@ -354,6 +355,8 @@ impl Record {
                     topic_partition: place.list().into(),
                     offset: Some(place.offset),
                     key: place.key.as_deref().map(Into::into),
+                    timestamp: place.timestamp,
+                    is_null: place.is_tombstone,
                     ..KafkaOrigin::default()
                 };
                 (
@@ -433,8 +436,8 @@ impl Record {
     fn of_kafka_event(record: &model::Record<'_>, function: &str) -> Option<Self> {
         let origin: &KafkaOrigin<'_> = record.kafka()?;
         let data = match &record.data {
-            None => None,
-            Some(_) => Some(bytes(record)?),
+            None if origin.is_null => None,
+            _ => Some(bytes(record)?),
         };
         let place = KafkaPlace {
             function: function.to_owned(),
@@ -443,6 +446,7 @@ impl Record {
             partition: origin.partition()?,
             offset: origin.offset?,
             key: origin.key.clone().map(Into::into),
+            timestamp: origin.timestamp,
             is_tombstone: data.is_none(),
         };
         Some(Self::of_kafka(place, data.unwrap_or_default()))

@@ -3,8 +3,8 @@
 //!
 //! A KPL aggregate becomes several records ([`split_aggregates`]). The other layers are around the
 //! data of one record, and are recognized by its first bytes: compression, the framing of a schema
-//! registry, CloudEvents. A record without a layer costs a look at its first byte; a row also a
-//! search for one word.
+//! registry, CloudEvents, the byte order mark of UTF-8. A record without a layer costs a look at
+//! its first byte; a row also a search for one word.
 
 pub(super) mod base64;
 mod cloud_events;
@@ -21,6 +21,9 @@ use crate::model::{Refusal, codes};
 
 /// The most layers that are removed. More are no producer's work: the rest is decoded as it is.
 const MOST_LAYERS: usize = 4;
+
+/// The byte order mark of UTF-8, which some producers write before JSON.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The bytes that the compressed records of one event may still take once they are decompressed.
 ///
@@ -128,6 +131,9 @@ impl Unwrapped<'_> {
         if data.first() != Some(&b'{') {
             if let Some(refusal) = kpl::refusal(data) {
                 return Err(refusal);
+            }
+            if let Some(text) = data.strip_prefix(BYTE_ORDER_MARK) {
+                return Ok(Some(text.to_vec()));
             }
             if let Some(algorithm) = compression::algorithm(data) {
                 self.was_compressed = true;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -370,6 +371,11 @@ fn flattened<'a>(
         let message = "the record is neither an envelope of Debezium nor a flattened row: its \
                        keys are those of another format";
         return Err(other_format(message));
+    }
+    if has_id && !keys.flat_deleted.is_mentioned() {
+        source
+            .has_deletes_in_tombstones
+            .store(true, Ordering::Relaxed);
     }
     let is_deleted = raw_text(&keys.flat_deleted).is_some_and(|Str(text)| text == "true");
     let operation = match operation(&keys.flat_op, "__op")? {

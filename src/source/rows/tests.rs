@@ -48,11 +48,13 @@ fn time(text: &str) -> OffsetDateTime {
 fn record(data: Option<&[u8]>) -> RowRecord<'_> {
     RowRecord {
         data,
+        is_tombstone: false,
         key: None,
         event_id: None,
         occurred_at: None,
         debezium: None,
         position: &"shard:1:0",
+        written_at: time("2026-01-02T00:00:00Z"),
         arrived_at: time("2026-01-02T00:00:00Z"),
         is_replay: false,
     }
@@ -196,7 +198,46 @@ fn each_operation_of_each_format_has_its_meaning() {
         assert_eq!(change.contact.id.as_str(), "c-1", "{data}");
         assert_eq!(change.contact.kind, Some(ContactType::Lead), "{data}");
         assert!(!change.replay);
+        let is_load = data["metadata"]["operation"] == "load";
+        assert_eq!(change.is_load, is_load, "{data}");
     }
+}
+
+#[test]
+fn a_null_in_the_image_of_a_delete_is_no_type() {
+    let none = Value::Null;
+    let no_type = "[types]\n\"\" = \"prospect\"\nC = \"customer\"\n";
+    let nulls = json!({"contact_id": "c-1", "segment": null, "email": null});
+    let flat = with(
+        with(nulls.clone(), "__op", "d".into()),
+        "__deleted",
+        "true".into(),
+    );
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"NULL": true}});
+    for (format, data) in [
+        ("debezium", flat),
+        ("debezium", debezium("d", &nulls, &none)),
+        ("dms", dms("delete", &none, &nulls)),
+        ("dms", dms("delete", &nulls, &nulls)),
+        ("dynamodb", dynamodb("REMOVE", &tagged, &none)),
+        (
+            "dynamodb",
+            dynamodb("REMOVE", &json!({"contact_id": {"S": "c-1"}}), &none),
+        ),
+    ] {
+        let sent = change(format, no_type, &data);
+        assert_eq!(sent.operation, Operation::Delete, "{data}");
+        assert_eq!(sent.contact.kind, None, "{data}");
+    }
+    let blank = with(nulls.clone(), "segment", "".into());
+    let sent = change("debezium", no_type, &debezium("d", &blank, &none));
+    assert_eq!(sent.contact.kind, Some(ContactType::Prospect));
+    let sent = change("debezium", no_type, &debezium("u", &none, &nulls));
+    assert_eq!(
+        sent.contact.kind,
+        Some(ContactType::Prospect),
+        "a null of a row that exists is a value"
+    );
 }
 
 #[test]
@@ -272,6 +313,59 @@ fn the_time_and_the_id_of_an_event_are_the_sources() {
             (id, time(at)),
             "{data}"
         );
+    }
+}
+
+#[test]
+fn a_change_without_a_time_has_that_of_its_record() {
+    let text = row().to_string();
+    let rows = decoder("debezium", "tombstones = \"delete\"");
+    for data in [Some(text.as_bytes()), None] {
+        let of_time = |occurred_at, written_at| RowRecord {
+            key: Some(br#"{"id":"c-1"}"#),
+            is_tombstone: data.is_none(),
+            occurred_at,
+            written_at: time(written_at),
+            ..record(data)
+        };
+        let decoded = rows.decode(of_time(None, "2026-01-01T12:00:00Z"));
+        let Ok(Decoded::Change(change)) = decoded else {
+            panic!("{decoded:?}");
+        };
+        assert_eq!(change.occurred_at, time("2026-01-01T12:00:00Z"));
+        let future = rows.decode(of_time(None, "2026-01-04T00:00:00Z"));
+        assert_eq!(coded(future), "TIME_IN_FUTURE");
+    }
+}
+
+#[test]
+fn the_time_of_a_cloud_event_is_that_of_a_row_without_its_own() {
+    let rows = decoder("debezium", "");
+    let mut timed = row();
+    timed["__source_ts_ms"] = 1_767_225_600_000_u64.into();
+    for (data, cloud_event, expected) in [
+        (row(), "2026-01-01T06:00:00Z", Ok("2026-01-01T06:00:00Z")),
+        (row(), "yesterday", Err("INVALID_TIMESTAMP")),
+        (row(), "2026-01-09T00:00:00Z", Err("TIME_IN_FUTURE")),
+        (
+            timed.clone(),
+            "2026-01-01T06:00:00Z",
+            Ok("2026-01-01T00:00:00Z"),
+        ),
+        (timed, "yesterday", Ok("2026-01-01T00:00:00Z")),
+    ] {
+        let text = data.to_string();
+        let decoded = rows.decode(RowRecord {
+            occurred_at: Some(cloud_event),
+            ..record(Some(text.as_bytes()))
+        });
+        match (decoded, expected) {
+            (Ok(Decoded::Change(change)), Ok(expected)) => {
+                assert_eq!(change.occurred_at, time(expected), "{data}, {cloud_event}");
+            }
+            (decoded, Err(code)) => assert_eq!(coded(decoded), code, "{data}, {cloud_event}"),
+            (decoded, _) => panic!("{decoded:?} of {data}, {cloud_event}"),
+        }
     }
 }
 
@@ -658,6 +752,7 @@ fn a_cloud_event_names_the_table_and_the_operation_in_its_attributes() {
 fn deleted_by(decoder: &RowDecoder, key: &[u8]) -> String {
     let tombstone = RowRecord {
         key: Some(key),
+        is_tombstone: true,
         ..record(None)
     };
     match decoder.decode(tombstone) {
@@ -740,9 +835,14 @@ fn the_key_of_a_tombstone_is_read_as_the_id_of_its_row() {
 #[test]
 fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
     let wrapped = r#"{"schema":null,"payload":null}"#;
-    for data in [None, Some(&b""[..]), Some(wrapped.as_bytes())] {
+    for (data, is_tombstone) in [
+        (None, true),
+        (Some(&b""[..]), true),
+        (Some(wrapped.as_bytes()), false),
+    ] {
         let of_key = |key: &'static str| RowRecord {
             key: Some(key.as_bytes()),
+            is_tombstone,
             ..record(data)
         };
         let envelopes = decoder("debezium", "");
@@ -769,14 +869,64 @@ fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
         };
         assert!(filtered.warning.is_some(), "an operator has to know of it");
     }
-    assert_eq!(
-        coded(decoder("dms", "").decode(record(None))),
-        "MISSING_DATA"
-    );
-    assert_eq!(
-        coded(decoder("dynamodb", "").decode(record(Some(b"")))),
-        "EMPTY_DATA"
-    );
+}
+
+#[test]
+fn a_filtered_tombstone_is_warned_of_where_it_is_the_only_sign_of_a_delete() {
+    let heartbeat = json!({"ts_ms": 1_767_225_600_000_u64});
+    let rewritten = with(row(), "__deleted", "false".into());
+    let wrapped = json!({"schema": null, "payload": row()});
+    let warning = Some("tombstone of a flattened feed");
+    for (seen, expected) in [
+        (debezium("c", &Value::Null, &row()), None),
+        (rewritten, None),
+        (heartbeat, None),
+        (json!({"other": 1}), None),
+        (row(), warning),
+        (with(row(), "__op", "u".into()), warning),
+        (wrapped, warning),
+    ] {
+        let decoder = decoder("debezium", "");
+        let _ = decoder.decode(record(Some(seen.to_string().as_bytes())));
+        let tombstone = RowRecord {
+            is_tombstone: true,
+            ..record(None)
+        };
+        let Ok(Decoded::Filtered(filtered)) = decoder.decode(tombstone) else {
+            panic!("filtered");
+        };
+        assert_eq!(
+            (filtered.code, filtered.warning),
+            ("NOT_A_ROW_CHANGE", expected),
+            "{seen}"
+        );
+    }
+}
+
+#[test]
+fn a_record_without_content_that_is_no_tombstone_of_debezium_is_refused() {
+    for (format, tombstones, is_tombstone) in [
+        ("debezium", "filter", false),
+        ("debezium", "delete", false),
+        ("dms", "filter", false),
+        ("dms", "delete", true),
+        ("dynamodb", "filter", false),
+        ("dynamodb", "delete", true),
+    ] {
+        let decoder = decoder(format, &format!("tombstones = \"{tombstones}\""));
+        for (data, expected) in [(None, "MISSING_DATA"), (Some(&b""[..]), "EMPTY_DATA")] {
+            let record = RowRecord {
+                key: Some(br#"{"id":"c-1"}"#),
+                is_tombstone,
+                ..record(data)
+            };
+            assert_eq!(
+                coded(decoder.decode(record)),
+                expected,
+                "{format}, {tombstones}"
+            );
+        }
+    }
 }
 
 #[test]
