@@ -409,9 +409,14 @@ fn either<'a>(one: &Raw<'a>, other: &Raw<'a>) -> Option<Str<'a>> {
     raw_text(one).or_else(|| raw_text(other))
 }
 
+fn has_one_key(json: &str) -> bool {
+    let json: Option<&RawValue> = serde_json::from_str(json).ok();
+    json.and_then(only_entry).is_some()
+}
+
 impl Keys<'_> {
-    /// Returns the message of a record that changes no row. The keys of such records may be names
-    /// of columns, also of the contact's id: a row that has it needs further keys to be none.
+    /// Returns the message of a record that changes no row. Its keys may be names of columns: a
+    /// record that has the column of the contact's id needs more of them than one without.
     fn other<'a>(&self, text: &str, has_id: bool) -> Option<Message<'a>> {
         let is_schema_change = self.ddl.is_mentioned() || self.table_changes.is_mentioned();
         if is_schema_change && (is_object(&self.source) || !has_id) {
@@ -422,12 +427,7 @@ impl Keys<'_> {
         if is_transaction && (self.data_collections.is_mentioned() || !has_id) {
             return Some(Message::Other("transaction", false));
         }
-        if self.ts_ms.is_mentioned()
-            && serde_json::from_str(text)
-                .ok()
-                .and_then(only_entry)
-                .is_some()
-        {
+        if self.ts_ms.is_mentioned() && has_one_key(text) {
             return Some(Message::Other("heartbeat", false));
         }
         None
