@@ -252,7 +252,9 @@ fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
             // An ignored field may have half of a surrogate pair or a number out of range, and that
             // of a delete may be nested deeply. `Value` accepts none of these.
             let whole = shown.replace("\\ud800", "\\ufffd");
-            let value: Value = match serde_json::from_str(&whole) {
+            // Each byte order mark before JSON is a layer.
+            let whole = whole.trim_start_matches('\u{feff}');
+            let value: Value = match serde_json::from_str(whole) {
                 Ok(value) => value,
                 Err(error) if error.to_string().starts_with("number out of range") => {
                     return Ok(true);
