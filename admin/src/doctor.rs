@@ -11,6 +11,7 @@ use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::app::App;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::DestinationMetrics;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -18,12 +19,13 @@ use super::CommandResult;
 use super::deployment::{Deployment, Target};
 use super::failure::Failure;
 use super::guard;
-use super::output::{BAD, GOOD, NEUTRAL, Output, escaped, styled};
+use super::output::{BAD, GOOD, NEUTRAL, Output, WARNING, escaped, styled};
 
 /// Time limit of all calls to one destination together.
 const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Check that a deployment can do its work, and print a line for each check: ok or the remedy
+/// Check that a deployment can do its work, and print a line for each check: ok, a warning or the
+/// remedy
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -35,6 +37,7 @@ Checks the settings, the secrets and the access that they give, the object,
 fields and properties that are written, the queue, the table, the parameter,
 and, with --function, the event source mapping and its stream. Writes nothing.
 AWS is called with your own permissions, not with those of the function.
+A warning (WARN) names a risk or a loss, and is no failure: read it.
 Exit code 1: a check failed.")]
 pub(crate) struct Args {
     /// Read about N records of the stream's last day, and report how many can be decoded, their
@@ -51,10 +54,15 @@ struct Line {
     text: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// State of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum State {
     Ok,
+    /// The deployment works, and its line names a risk or a loss.
+    Warn,
     Fail,
+    /// Not checked, or not in use.
     Skipped,
 }
 
@@ -63,6 +71,14 @@ impl Line {
         Self {
             name: name.to_owned(),
             state: State::Ok,
+            text: text.into(),
+        }
+    }
+
+    fn warn(name: &str, text: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: State::Warn,
             text: text.into(),
         }
     }
@@ -95,6 +111,7 @@ impl Line {
     fn text(&self) -> String {
         let state = match self.state {
             State::Ok => styled(GOOD, "ok  "),
+            State::Warn => styled(WARNING, "WARN"),
             State::Fail => styled(BAD, "FAIL"),
             State::Skipped => styled(NEUTRAL, "--  "),
         };
@@ -105,9 +122,9 @@ impl Line {
         let is_ok = match self.state {
             State::Ok => Some(true),
             State::Fail => Some(false),
-            State::Skipped => None,
+            State::Warn | State::Skipped => None,
         };
-        json!({"check": self.name, "ok": is_ok, "text": self.text})
+        json!({"check": self.name, "state": self.state, "ok": is_ok, "text": self.text})
     }
 }
 
@@ -131,7 +148,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
             lines.extend(
                 guard::notes(&settings)
                     .into_iter()
-                    .map(|note| Line::skipped("guard", note)),
+                    .map(|note| Line::warn("guard", note)),
             );
             let report = |next: &'static str, lines: &[Line]| {
                 progress.set_message(next);
@@ -186,4 +203,43 @@ async fn check_destinations(
         }
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_its_state_in_text_and_in_json() {
+        for (line, word, state, is_ok) in [
+            (
+                Line::ok("a", "b"),
+                "\u{1b}[32mok  \u{1b}[0m",
+                "ok",
+                json!(true),
+            ),
+            (
+                Line::warn("a", "b"),
+                "\u{1b}[33mWARN\u{1b}[0m",
+                "warn",
+                json!(null),
+            ),
+            (
+                Line::fail("a", "b"),
+                "\u{1b}[1m\u{1b}[31mFAIL\u{1b}[0m",
+                "fail",
+                json!(false),
+            ),
+            (
+                Line::skipped("a", "b"),
+                "\u{1b}[2m--  \u{1b}[0m",
+                "skipped",
+                json!(null),
+            ),
+        ] {
+            assert_eq!(line.text(), format!("{word}  a: b"));
+            let document = json!({"check": "a", "state": state, "ok": is_ok, "text": "b"});
+            assert_eq!(line.json(), document);
+        }
+    }
 }

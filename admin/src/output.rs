@@ -19,9 +19,11 @@ use super::failure::Failure;
 
 /// Style of a good result.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// Style of a warning.
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
 /// Style of a failure.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// Style of a result that is neither.
+/// Style of a result that is none of these.
 pub(crate) const NEUTRAL: Style = Style::new().dimmed();
 /// Style of headers.
 const HEADER: Style = Style::new().bold();

@@ -149,7 +149,7 @@ fn check_queue_attributes(name: &str, attributes: &HashMap<QueueAttributeName, S
 async fn check_table(deployment: &Deployment, settings: &Settings) -> Line {
     let (name, table) = ("state table", &settings.state.table);
     if table.is_empty() {
-        return Line::skipped(
+        return Line::warn(
             name,
             "none: settled records may be sent again after a partial failure",
         );

@@ -126,8 +126,8 @@ impl Sample {
         lines
     }
 
-    /// Reports the share of the records that can be decoded. With less than half, the stream has
-    /// another format.
+    /// Reports the share of the records that can be decoded. Warns of the others, which become dead
+    /// letters. With less than half, the stream has another format.
     fn decoding(&self) -> Line {
         let Self {
             received,
@@ -152,6 +152,9 @@ impl Sample {
             text.push_str(": correct the producer, or choose the format that it writes");
             return Line::fail("sample", text);
         }
+        if decoded < records {
+            return Line::warn("sample", text);
+        }
         Line::ok("sample", text)
     }
 
@@ -165,7 +168,7 @@ impl Sample {
                 "BatchSize is {batch_size}, and an event of 6 MB holds some {fit} records of this \
                  size: batches end earlier"
             );
-            Line::skipped("batch size", text)
+            Line::warn("batch size", text)
         })
     }
 }
@@ -217,7 +220,9 @@ mod tests {
         for part in parts {
             assert!(line.text.contains(part), "{part}: {}", line.text());
         }
-        assert_eq!(line.state, State::Ok);
+        assert_eq!(line.state, State::Warn, "the others become dead letters");
+        let line = &sample(&[GOOD, GOOD], 1).lines(&SourceSettings::default(), None)[0];
+        assert_eq!(line.state, State::Ok, "{}", line.text());
         let line = &sample(&[GOOD, "no JSON", "{}"], 1).lines(&SourceSettings::default(), None)[0];
         assert_eq!(line.state, State::Fail, "{}", line.text());
         assert_eq!(
@@ -266,16 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_no_event_holds_is_reported() {
-        let names = |sample: &Sample, size| -> Vec<String> {
+    fn a_batch_that_no_event_holds_is_a_warning() {
+        let states = |sample: &Sample, size| -> Vec<(String, State)> {
             let lines = sample.lines(&SourceSettings::default(), Some(size));
-            lines.into_iter().map(|line| line.name).collect()
+            lines
+                .into_iter()
+                .map(|line| (line.name, line.state))
+                .collect()
         };
-        assert_eq!(names(&sample(&[GOOD], 1), 1_000), ["sample"]);
-        assert_eq!(names(&sample(&[GOOD], 20_000), 100), ["sample"]);
-        assert_eq!(
-            names(&sample(&[GOOD], 20_000), 1_000),
-            ["sample", "batch size"]
-        );
+        let warning = ("batch size".to_owned(), State::Warn);
+        assert!(!states(&sample(&[GOOD], 1), 1_000).contains(&warning));
+        assert!(!states(&sample(&[GOOD], 20_000), 100).contains(&warning));
+        assert!(states(&sample(&[GOOD], 20_000), 1_000).contains(&warning));
     }
 }

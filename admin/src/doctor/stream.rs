@@ -188,7 +188,7 @@ fn losses(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
     errors
 }
 
-/// Builds the line of a mapping.
+/// Builds the line of a mapping. Warns of a last result that is a problem: it may have passed.
 fn line(mapping: &EventSourceMappingConfiguration, source: &str, errors: &[String]) -> Line {
     let state = mapping.state().unwrap_or("unknown");
     let mut text = format!(
@@ -205,6 +205,10 @@ fn line(mapping: &EventSourceMappingConfiguration, source: &str, errors: &[Strin
             name,
             format!("{text}; it reads nothing until it is enabled"),
         );
+    }
+    let result = mapping.last_processing_result().unwrap_or_default();
+    if errors.is_empty() && result.starts_with("PROBLEM") {
+        return Line::warn(name, text);
     }
     Line::from_errors(name, text, errors)
 }
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_result_of_a_mapping_is_shown() {
+    fn the_last_result_of_a_mapping_is_shown_and_a_problem_is_a_warning() {
         let result = "PROBLEM: the consumer was deleted";
         let shown = mapping().last_processing_result(result).build();
         let topic = mapping()
@@ -348,7 +352,12 @@ mod tests {
             .maximum_retry_attempts(10_000)
             .provisioned_poller_config(ProvisionedPollerConfig::builder().build());
         for line in [check_mapping(&shown), check_kafka_mapping(&topic.build())] {
-            assert!(line.text().contains(result), "{}", line.text());
+            assert!(line.text.contains(result), "{}", line.text());
+            assert_eq!(line.state, State::Warn, "{}", line.text());
+        }
+        for result in ["OK", "No records processed"] {
+            let line = check_mapping(&mapping().last_processing_result(result).build());
+            assert_eq!(line.state, State::Ok, "{}", line.text());
         }
     }
 

@@ -65,7 +65,7 @@ impl Rows {
             .filter(|column| !mapped.contains(column))
             .collect();
         let text = format!("not in [source.columns]: {}", unmapped.join(", "));
-        (!unmapped.is_empty()).then(|| Line::skipped("columns", text))
+        (!unmapped.is_empty()).then(|| Line::warn("columns", text))
     }
 
     /// Reports updates without the row before.
@@ -78,7 +78,7 @@ impl Rows {
                  NEW_AND_OLD_IMAGES (DynamoDB)",
                 self.updates
             );
-            Line::skipped("before image", text)
+            Line::warn("before image", text)
         })
     }
 }
@@ -89,6 +89,7 @@ mod tests {
     use contact_sync::source::Format;
     use serde_json::{Value, json};
 
+    use super::super::super::State;
     use super::*;
 
     fn rows(records: &[Value]) -> Rows {
@@ -100,8 +101,14 @@ mod tests {
         rows
     }
 
-    fn texts(rows: &Rows, source: &SourceSettings) -> Vec<String> {
-        rows.lines(source).iter().map(Line::text).collect()
+    /// Returns the texts of the lines, which are warnings.
+    fn warnings(rows: &Rows, source: &SourceSettings) -> Vec<String> {
+        let mut texts = Vec::new();
+        for line in rows.lines(source) {
+            assert_eq!(line.state, State::Warn, "{}", line.text());
+            texts.push(line.text());
+        }
+        texts
     }
 
     fn of_source(format: Format, columns: &[(&str, &str)]) -> SourceSettings {
@@ -121,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn columns_without_a_field_and_updates_without_the_row_before_are_reported() {
+    fn columns_without_a_field_and_updates_without_the_row_before_are_warnings() {
         let source = of_source(Format::Debezium, &[("id", "id"), ("email", "mail.work")]);
-        let found = texts(
+        let found = warnings(
             &rows(&[
                 debezium(&json!(null)),
                 debezium(&json!({"id": 1, "mail": "b", "x": 2})),
@@ -142,11 +149,11 @@ mod tests {
         let of_dms = json!({"metadata": {"record-type": "data", "operation": "update"},
             "data": {"id": 1}});
         let source = of_source(Format::Dms, &[("id", "id")]);
-        assert_eq!(texts(&rows(&[of_dms]), &source).len(), 1);
+        assert_eq!(warnings(&rows(&[of_dms]), &source).len(), 1);
         let modified = json!({"eventName": "MODIFY", "dynamodb": {"NewImage": {"id": {"S": "1"}},
             "OldImage": {"id": {"S": "1"}, "x": {"N": "1"}}}});
         let source = of_source(Format::Dynamodb, &[("id", "id"), ("email", "x")]);
-        assert_eq!(texts(&rows(&[modified]), &source), Vec::<String>::new());
+        assert_eq!(warnings(&rows(&[modified]), &source), Vec::<String>::new());
         let whole_rows = SourceSettings {
             changed_only: false,
             ..of_source(
@@ -154,7 +161,7 @@ mod tests {
                 &[("id", "id"), ("email", "mail"), ("type", "x")],
             )
         };
-        let found = texts(&rows(&[debezium(&json!(null))]), &whole_rows);
+        let found = warnings(&rows(&[debezium(&json!(null))]), &whole_rows);
         assert_eq!(found, Vec::<String>::new());
     }
 }
