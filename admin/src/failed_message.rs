@@ -61,6 +61,7 @@ pub(crate) struct RejectedRecord {
     #[serde(default)]
     pub(crate) sub_sequence: u64,
     pub(crate) partition_key: Option<String>,
+    pub(crate) explicit_hash_key: Option<String>,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<u32>,
     pub(crate) offset: Option<u64>,

@@ -32,6 +32,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 pub(crate) struct PendingRecord {
     pub(crate) stream: Stream,
     pub(crate) key: String,
+    /// Explicit hash key, which decides the shard in place of the key.
+    pub(crate) hash_key: Option<u128>,
     pub(crate) data: Vec<u8>,
     /// Index by which the caller identifies the record.
     pub(crate) source: usize,
@@ -193,6 +195,7 @@ async fn call(batch: &[&PendingRecord]) -> Result<Option<Vec<PutOutcome>>, Failu
             PutRecordsRequestEntry::builder()
                 .data(Blob::new(record.data.as_slice()))
                 .partition_key(&record.key)
+                .set_explicit_hash_key(record.hash_key.map(|key| key.to_string()))
                 .build()
                 .ok()
         })
@@ -253,6 +256,7 @@ mod tests {
         PendingRecord {
             stream,
             key: key.to_owned(),
+            hash_key: None,
             data: vec![0; bytes],
             source: 0,
         }
@@ -301,6 +305,7 @@ mod tests {
         let record = |source| PendingRecord {
             stream: stream.clone(),
             key: "a".to_owned(),
+            hash_key: None,
             data: vec![0],
             source,
         };

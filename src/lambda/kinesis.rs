@@ -161,6 +161,7 @@ impl<'a> From<WireRecord<'a>> for Record<'a> {
                 sub_sequence: 0,
                 partition_key: text(kinesis.partition_key),
                 approximate_arrival: kinesis.approximate_arrival_timestamp,
+                explicit_hash_key: None,
             }),
             data: text(kinesis.data).map(Data::Base64),
             replay: false,

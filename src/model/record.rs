@@ -57,6 +57,9 @@ pub struct KinesisOrigin<'a> {
     pub partition_key: Option<Cow<'a, str>>,
     /// Seconds since 1970.
     pub approximate_arrival: Option<f64>,
+    /// The hash key that decides the shard in place of the partition key. Only a KPL aggregate has
+    /// it: Lambda's event names none.
+    pub explicit_hash_key: Option<&'a str>,
 }
 
 /// The position of a record in a Kafka topic.
@@ -75,6 +78,14 @@ pub struct KafkaOrigin<'a> {
     /// Whether the broker wrote the timestamp when it took the record. A producer's timestamp says
     /// nothing about the arrival.
     pub is_append_time: bool,
+}
+
+impl KinesisOrigin<'_> {
+    /// Returns the explicit hash key. One that is no number below 2^128 decides no shard, and
+    /// counts as absent.
+    pub fn hash_key(&self) -> Option<u128> {
+        self.explicit_hash_key?.parse().ok()
+    }
 }
 
 impl KafkaOrigin<'_> {

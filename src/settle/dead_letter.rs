@@ -73,18 +73,29 @@ pub(super) struct DeadLetter<'a> {
 
 impl DeadLetter<'_> {
     /// Builds the message. Omits record data that does not fit: a replay fetches it from the
-    /// stream.
+    /// stream. Omits a key that does not fit either: Kafka and KPL aggregates do not bound keys.
     fn message(&self, now: &str) -> String {
-        let data = self.record.data.as_ref().map(base64);
-        let whole = sendable(&self.body(now, data.as_deref(), false));
+        let mut body = self.body(now);
+        let whole = sendable(&body);
         if whole.len() <= MOST_BYTES {
-            whole
-        } else {
-            sendable(&self.body(now, None, true))
+            return whole;
         }
+        let record = &mut body["record"];
+        record["data"] = Value::Null;
+        record["data_omitted"] = true.into();
+        let without_data = sendable(&body);
+        if without_data.len() <= MOST_BYTES {
+            return without_data;
+        }
+        let key = match self.record.origin {
+            Origin::Kinesis(_) => "partition_key",
+            Origin::Kafka(_) => "key",
+        };
+        body["record"][key] = Value::Null;
+        sendable(&body)
     }
 
-    fn body(&self, now: &str, data: Option<&str>, omitted: bool) -> Value {
+    fn body(&self, now: &str) -> Value {
         let Self {
             record, rejection, ..
         } = self;
@@ -94,10 +105,7 @@ impl DeadLetter<'_> {
             .take(MOST_FIELDS)
             .map(|field| cut(field, LONGEST_FIELD));
         let mut place = place(record);
-        place["data"] = data.into();
-        if omitted {
-            place["data_omitted"] = true.into();
-        }
+        place["data"] = record.data.as_ref().map(base64).into();
         json!({
             "schema": SCHEMA,
             "reason": {
@@ -265,15 +273,21 @@ fn sendable(body: &Value) -> String {
 /// Returns the source of a record and its position there, without its data.
 fn place(record: &Record<'_>) -> Value {
     match &record.origin {
-        Origin::Kinesis(origin) => json!({
-            "source": "kinesis",
-            "event_source_arn": record.event_source_arn,
-            "shard_id": origin.shard_id,
-            "sequence_number": origin.sequence_number,
-            "sub_sequence": origin.sub_sequence,
-            "partition_key": origin.partition_key,
-            "approximate_arrival": origin.approximate_arrival,
-        }),
+        Origin::Kinesis(origin) => {
+            let mut place = json!({
+                "source": "kinesis",
+                "event_source_arn": record.event_source_arn,
+                "shard_id": origin.shard_id,
+                "sequence_number": origin.sequence_number,
+                "sub_sequence": origin.sub_sequence,
+                "partition_key": origin.partition_key,
+                "approximate_arrival": origin.approximate_arrival,
+            });
+            if let Some(key) = origin.hash_key() {
+                place["explicit_hash_key"] = key.to_string().into();
+            }
+            place
+        }
         Origin::Kafka(origin) => json!({
             "source": "kafka",
             "event_source_arn": record.event_source_arn,
@@ -369,6 +383,7 @@ mod tests {
             shard_id: Some("shardId-000000000006".into()),
             partition_key: Some("c-1001".into()),
             approximate_arrival: Some(1_763_633_700.123),
+            explicit_hash_key: None,
         });
         let record = |data: String| Record {
             origin: kinesis.clone(),
@@ -394,6 +409,19 @@ mod tests {
             ..record(String::new())
         };
         assert_eq!(message(&part)["record"]["data"], "e30=", "its own bytes");
+        let hash_key = |key| {
+            let mut hashed = record("e30=".to_owned());
+            if let Origin::Kinesis(origin) = &mut hashed.origin {
+                origin.explicit_hash_key = Some(key);
+            }
+            message(&hashed)["record"].get("explicit_hash_key").cloned()
+        };
+        assert_eq!(hash_key("17"), Some("17".into()));
+        let greatest = u128::MAX.to_string();
+        assert_eq!(hash_key(&greatest), Some(greatest.as_str().into()));
+        for invalid in ["", "340282366920938463463374607431768211456", "-1", "x"] {
+            assert_eq!(hash_key(invalid), None, "{invalid:?} decides no shard");
+        }
         let kafka = Record {
             origin: Origin::Kafka(KafkaOrigin {
                 topic_partition: "contacts-0".into(),
@@ -428,5 +456,49 @@ mod tests {
         let message = dead_letter.message("2026-11-20T10:15:01Z");
         assert!(message.len() <= MOST_BYTES, "{}", message.len());
         assert!(message.contains("AAAA"));
+    }
+
+    #[test]
+    fn a_key_of_any_length_fits_a_message_or_is_omitted() {
+        let rejection = Rejection::new(Code::new("X"), "no");
+        let of_kinesis = |key: String| {
+            let origin = KinesisOrigin {
+                partition_key: Some(key.into()),
+                ..KinesisOrigin::default()
+            };
+            ("partition_key", Origin::Kinesis(origin))
+        };
+        let of_kafka = |key: String| {
+            let origin = KafkaOrigin {
+                key: Some(key.into()),
+                ..KafkaOrigin::default()
+            };
+            ("key", Origin::Kafka(origin))
+        };
+        for (length, is_kept) in [(200_000, true), (300_000, false)] {
+            let key = "k".repeat(length);
+            for (name, origin) in [of_kinesis(key.clone()), of_kafka(key.clone())] {
+                let record = Record {
+                    origin,
+                    ..Record::of_data("A".repeat(100_000))
+                };
+                let dead_letter = DeadLetter {
+                    position: 0,
+                    is_remembered: false,
+                    record: &record,
+                    stage: Stage::Decode,
+                    destination: None,
+                    rejection: &rejection,
+                    contact_id: None,
+                    event_id: None,
+                };
+                let message = dead_letter.message("2026-11-20T10:15:01Z");
+                assert!(message.len() <= MOST_BYTES, "{name}: {}", message.len());
+                let message: Value = serde_json::from_str(&message).expect("JSON");
+                let expected = is_kept.then_some(&*key);
+                assert_eq!(message["record"][name].as_str(), expected, "{name}");
+                assert_eq!(message["record"]["data_omitted"], true, "{name}");
+            }
+        }
     }
 }

@@ -8,22 +8,55 @@ pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
 /// Builds an aggregate of records, each with a partition key and data.
 pub fn aggregate(records: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut keys: Vec<&str> = Vec::new();
+    let records: Vec<_> = records
+        .iter()
+        .map(|(key, data)| (*key, None, *data))
+        .collect();
+    aggregate_with_hash_keys(&records)
+}
+
+/// Builds an aggregate of records, each with a partition key, an explicit hash key and data.
+pub fn aggregate_with_hash_keys(records: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
     let mut content = Vec::new();
-    for (key, _) in records {
-        if !keys.contains(key) {
-            keys.push(key);
-            field(&mut content, 1, key.as_bytes());
-        }
-    }
-    for (key, data) in records {
+    let keys = table(&mut content, 1, records.iter().map(|(key, ..)| *key));
+    let hash_keys = table(
+        &mut content,
+        2,
+        records.iter().filter_map(|(_, key, _)| *key),
+    );
+    for (key, hash_key, data) in records {
         let mut record = vec![1 << 3];
-        let index = keys.iter().position(|known| known == key);
-        varint(&mut record, index.expect("every key is listed"));
+        varint(&mut record, index(&keys, key));
+        if let Some(hash_key) = hash_key {
+            record.push(2 << 3);
+            varint(&mut record, index(&hash_keys, hash_key));
+        }
         field(&mut record, 3, data);
         field(&mut content, 3, &record);
     }
     framed(&content)
+}
+
+/// Appends each distinct key as a field, and returns them.
+fn table<'a>(
+    content: &mut Vec<u8>,
+    number: u8,
+    keys: impl Iterator<Item = &'a str>,
+) -> Vec<&'a str> {
+    let mut table = Vec::new();
+    for key in keys {
+        if !table.contains(&key) {
+            table.push(key);
+            field(content, number, key.as_bytes());
+        }
+    }
+    table
+}
+
+/// Returns the index of a key in its table.
+fn index(table: &[&str], key: &str) -> usize {
+    let index = table.iter().position(|known| *known == key);
+    index.expect("every key is listed")
 }
 
 /// Adds the magic number and the checksum to the content of an aggregate.

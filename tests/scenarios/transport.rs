@@ -276,12 +276,12 @@ async fn each_record_of_an_aggregate_counts_and_a_failed_one_reports_the_aggrega
     let logs = Logs::listen();
     world.mocks.salesforce.fail_row("c-2", in_use(), 1);
     let parts = ["c-1", "c-2", "c-3"].map(lead);
-    let whole = kpl::aggregate(&[
-        ("key-1", &parts[0]),
-        ("key-2", &parts[1]),
-        ("key-1", b"not json"),
-        ("key-1", b"not json"),
-        ("key-3", &parts[2]),
+    let whole = kpl::aggregate_with_hash_keys(&[
+        ("key-1", None, &parts[0]),
+        ("key-2", Some("4"), &parts[1]),
+        ("key-1", Some("17"), b"not json"),
+        ("key-1", None, b"not json"),
+        ("key-3", Some("4"), &parts[2]),
     ]);
     let records = [
         stream::record(0, 0, "c-0", &lead("c-0")),
@@ -298,6 +298,8 @@ async fn each_record_of_an_aggregate_counts_and_a_failed_one_reports_the_aggrega
     let letters = world.aws.dead_letters();
     assert_eq!(letters[0]["record"]["partition_key"], "key-1");
     assert_eq!(letters[0]["record"]["data"], "bm90IGpzb24=");
+    let hash_keys = [0, 1].map(|at: usize| letters[at]["record"].get("explicit_hash_key"));
+    assert_eq!(hash_keys, [Some(&json!("17")), None]);
     assert_eq!(
         letters[0]["record"]["sequence_number"],
         sequence_number(0, 1)

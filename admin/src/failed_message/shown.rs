@@ -93,6 +93,9 @@ impl RejectedRecord {
                 "partition_key": shown(&self.partition_key),
             })
         };
+        if let Some(key) = shown(&self.explicit_hash_key) {
+            document["explicit_hash_key"] = key.into();
+        }
         document["event_source_arn"] = self.event_source_arn.as_deref().into();
         document["data_omitted"] = self.data_omitted.into();
         document["data"] = data.into();

@@ -163,13 +163,26 @@ fn the_event_is_read_as_an_object_and_as_a_text() {
 
 #[test]
 fn contact_data_is_shown_only_if_revealed() {
-    let message = FailedMessage::read(&rejected().to_string());
+    let mut dead_letter = rejected();
+    let message = FailedMessage::read(&dead_letter.to_string());
+    assert!(
+        message.document(true)["record"]
+            .get("explicit_hash_key")
+            .is_none()
+    );
+    dead_letter["record"]["explicit_hash_key"] = "17".into();
+    let message = FailedMessage::read(&dead_letter.to_string());
     let hidden = message.document(false).to_string();
     assert!(
         !hidden.contains("ada@")
             && hidden.contains("c-1001")
             && hidden.contains("\"sub_sequence\":2"),
         "{hidden}"
+    );
+    let hash_key = |reveal| message.document(reveal)["record"]["explicit_hash_key"].clone();
+    assert_eq!(
+        (hash_key(false), hash_key(true)),
+        ("(hidden: --reveal)".into(), "17".into())
     );
     let revealed = message.document(true);
     assert_eq!(

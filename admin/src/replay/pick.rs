@@ -11,6 +11,7 @@ use super::source::{Origin, Place, Record, Source};
 pub(super) struct Entry {
     pub(super) identity: Identity,
     pub(super) key: String,
+    pub(super) hash_key: Option<u128>,
     pub(super) data: Vec<u8>,
     pub(super) place: Place,
     pub(super) sources: Vec<usize>,
@@ -39,10 +40,16 @@ impl Selection {
             return;
         }
         self.indices.insert(identity.clone(), self.entries.len());
-        let Record { place, key, .. } = record;
+        let Record {
+            place,
+            key,
+            hash_key,
+            ..
+        } = record;
         self.entries.push(Entry {
             identity,
             key,
+            hash_key,
             data,
             place,
             sources: vec![source],

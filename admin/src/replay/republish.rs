@@ -184,6 +184,7 @@ impl Replay<'_> {
                 Place::Stream(stream) => records.push(PendingRecord {
                     stream: stream.clone(),
                     key: std::mem::take(&mut entry.key),
+                    hash_key: entry.hash_key,
                     data,
                     source: at,
                 }),

@@ -55,6 +55,8 @@ pub(super) struct Record {
     pub(super) sub_sequence: u64,
     /// Partition key of Kinesis.
     pub(super) key: String,
+    /// Explicit hash key of Kinesis, which decides the shard in place of the key.
+    pub(super) hash_key: Option<u128>,
     pub(super) data: Vec<u8>,
     /// Destination that rejected the record.
     pub(super) rejected_by: Option<String>,
@@ -158,6 +160,7 @@ impl Finder {
         let mut record = Record {
             place: Place::Stream(stream),
             key: rejected.partition_key.unwrap_or_default(),
+            hash_key: rejected.explicit_hash_key.and_then(|key| key.parse().ok()),
             data: Vec::new(),
             rejected_by: reason.destination,
             rejected_unsent: is_unsent.then_some(reason.code),
@@ -366,10 +369,11 @@ impl Record {
         }
     }
 
-    /// Takes key and data of a record of the stream, or of the record of its aggregate with the
+    /// Takes keys and data of a record of the stream, or of the record of its aggregate with the
     /// same sub-sequence.
     fn take_part(&mut self, raw: StreamRecord, is_split_by_lambda: bool) {
         self.key.clone_from(&raw.partition_key);
+        self.hash_key = None;
         self.data.clone_from(&raw.data);
         self.is_part = self.sub_sequence > 0;
         if is_split_by_lambda {
@@ -381,6 +385,7 @@ impl Record {
         let mut parts = Self::of_stream(raw, &self.shard, target).into_iter();
         if let Some(part) = parts.find(|part| part.sub_sequence == self.sub_sequence) {
             self.key = part.key;
+            self.hash_key = part.hash_key;
             self.data = part.data;
             self.is_part = false;
         }
@@ -415,6 +420,7 @@ impl Record {
             sequence_number: origin.sequence_number.clone()?.into_owned(),
             sub_sequence: origin.sub_sequence,
             key: origin.partition_key.clone()?.into_owned(),
+            hash_key: origin.hash_key(),
             data: bytes(record)?,
             rejected_by: None,
             rejected_unsent: None,
@@ -448,6 +454,7 @@ impl Record {
             sequence_number: place.offset.to_string(),
             sub_sequence: 0,
             key: place.key.clone().unwrap_or_default(),
+            hash_key: None,
             place: Place::Function(place),
             data,
             rejected_by: None,

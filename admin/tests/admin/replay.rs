@@ -561,3 +561,70 @@ async fn the_records_of_an_aggregate_are_put_back_one_by_one() {
         ["key-1", "key-2", "key-2", "key-2"]
     );
 }
+
+#[tokio::test]
+async fn a_record_of_an_aggregate_goes_back_into_the_shard_of_its_explicit_hash_key() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "hashed").await;
+    let bucket = Bucket::new(&moto, "hashed").await;
+    let (by_key, _) = stage.put("c-1", event("c-0").to_string().as_bytes()).await;
+    let (hash_key, expected) = match &*by_key {
+        "shardId-000000000000" => (
+            "300000000000000000000000000000000000000",
+            "shardId-000000000001",
+        ),
+        _ => ("1", "shardId-000000000000"),
+    };
+    let data = ["c-1", "c-2", "c-3"].map(|id| event(id).to_string());
+    let whole = |data: &str| {
+        let record = ("c-1", Some(hash_key), data.as_bytes());
+        testkit::kpl::aggregate_with_hash_keys(&[record])
+    };
+    // A dead letter with its data, one without its data, and an event in the bucket.
+    let mut with_data = stage.dead_letter("c-1", data[0].as_bytes());
+    with_data["record"]["explicit_hash_key"] = hash_key.into();
+    stage.send(&with_data).await;
+    let (shard, number) = stage.put("aggregate", &whole(&data[1])).await;
+    let mut without_data = stage.dead_letter("c-2", b"");
+    let record = &mut without_data["record"];
+    record["shard_id"] = shard.into();
+    record["sequence_number"] = number.into();
+    record["data"] = Value::Null;
+    record["data_omitted"] = true.into();
+    stage.send(&without_data).await;
+    let mut stream = Stream::named(&stage.stream, 2);
+    let number = sequence_number(0, 0);
+    stream.append(0, &number, "aggregate", &whole(&data[2]), Duration::ZERO);
+    let object = OnFailure::Object(Payload::Captured);
+    let fails = async |_| InvocationOutcome::Error;
+    bucket.put(&discard(&stream, 1, object, fails).await).await;
+    // A plain record has no hash key that the tool could read.
+    let from_stream = ["replay", "--from", "1h", "--stream", "hashed"];
+    for (arguments, shards) in [
+        (
+            &from_stream[..],
+            &[("c-0", &*by_key), ("c-2", expected)][..],
+        ),
+        (&["replay"], &[("c-1", expected), ("c-2", expected)]),
+        (
+            &["replay", "--s3", "s3://hashed/aws/lambda/"],
+            &[("c-3", expected)],
+        ),
+    ] {
+        let before = stage.records().await;
+        let ran = stage.admin(arguments).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let mut back = Vec::new();
+        for record in stage.records().await {
+            if !before.contains(&record) {
+                let change = record.json();
+                let id = change["contact"]["id"].as_str().expect("an id").to_owned();
+                assert_eq!(record.key, "c-1");
+                back.push((id, record.shard));
+            }
+        }
+        back.sort();
+        let back: Vec<_> = back.iter().map(|(id, shard)| (&**id, &**shard)).collect();
+        assert_eq!(back, shards, "{arguments:?}");
+    }
+}

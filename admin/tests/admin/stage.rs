@@ -50,6 +50,7 @@ pub(crate) struct StreamRecord {
     pub(crate) key: String,
     pub(crate) data: Vec<u8>,
     pub(crate) sequence_number: String,
+    pub(crate) shard: String,
 }
 
 impl StreamRecord {
@@ -295,6 +296,7 @@ impl Stage {
                         key: record.partition_key.unwrap_or_default(),
                         data: record.data.into_inner(),
                         sequence_number: record.sequence_number,
+                        shard: shard.shard_id.clone(),
                     }),
             );
         }

@@ -6,8 +6,6 @@
 //! becomes a dead letter. Records whose hash key is not of the shard are not left out, as they are
 //! by a consumer with enhanced fan-out: nobody else would deliver them.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use prost::{Message, decode_length_delimiter};
@@ -170,9 +168,7 @@ impl AggregatedRecord {
         if self.partition_key(part).is_none() {
             return Err("a record's partition key is not in its table");
         }
-        if let Some(index) = part.explicit_hash_key_index
-            && !is_in(index, 0..self.explicit_hash_key_table.len())
-        {
+        if part.explicit_hash_key_index.is_some() && self.explicit_hash_key(part).is_none() {
             return Err("a record's explicit hash key is not in its table");
         }
         if part.data.is_none() {
@@ -182,8 +178,11 @@ impl AggregatedRecord {
     }
 
     fn partition_key(&self, part: &Part) -> Option<&str> {
-        let index = usize::try_from(part.partition_key_index?).ok()?;
-        self.partition_key_table.get(index).map(String::as_str)
+        entry(&self.partition_key_table, part.partition_key_index?)
+    }
+
+    fn explicit_hash_key(&self, part: &Part) -> Option<&str> {
+        entry(&self.explicit_hash_key_table, part.explicit_hash_key_index?)
     }
 
     /// Appends the records of the aggregate in `whole`.
@@ -195,6 +194,7 @@ impl AggregatedRecord {
             let origin = KinesisOrigin {
                 sub_sequence,
                 partition_key: self.partition_key(part).map(Into::into),
+                explicit_hash_key: self.explicit_hash_key(part),
                 ..origin.clone()
             };
             records.push(Record {
@@ -207,8 +207,10 @@ impl AggregatedRecord {
     }
 }
 
-fn is_in(index: u64, range: Range<usize>) -> bool {
-    usize::try_from(index).is_ok_and(|index| range.contains(&index))
+/// Returns the key at `index` of a table.
+fn entry(table: &[String], index: u64) -> Option<&str> {
+    let index = usize::try_from(index).ok()?;
+    table.get(index).map(String::as_str)
 }
 
 #[cfg(test)]
@@ -240,7 +242,10 @@ mod tests {
     fn aggregate(parts: Vec<Part>) -> AggregatedRecord {
         AggregatedRecord {
             partition_key_table: vec!["a key of a contact".to_owned(), "c-2".to_owned()],
-            explicit_hash_key_table: vec!["340282366920938463463374607431768211455".to_owned()],
+            explicit_hash_key_table: vec![
+                "340282366920938463463374607431768211455".to_owned(),
+                "0".to_owned(),
+            ],
             records: parts,
         }
     }
@@ -260,8 +265,11 @@ mod tests {
         base64_simd::STANDARD.encode_to_string(data)
     }
 
-    /// Returns of each record its sub-sequence, its key and its data.
-    fn split(records: Vec<Record<'_>>) -> Vec<(u64, String, Vec<u8>)> {
+    /// The sub-sequence, the key, the explicit hash key and the data of a record.
+    type Split = (u64, String, Option<String>, Vec<u8>);
+
+    /// Splits the aggregates among `records`.
+    fn split(records: Vec<Record<'_>>) -> Vec<Split> {
         let aggregates = Aggregates::of(&records);
         let mut parts = Vec::new();
         for record in split_aggregates(records, &aggregates) {
@@ -273,7 +281,8 @@ mod tests {
                 Some(Data::Base64(text)) => text.as_bytes().to_vec(),
                 None => panic!("no data: {record:?}"),
             };
-            parts.push((origin.sub_sequence, key, data));
+            let hash_key = origin.explicit_hash_key.map(str::to_owned);
+            parts.push((origin.sub_sequence, key, hash_key, data));
         }
         parts
     }
@@ -284,10 +293,10 @@ mod tests {
         assert_eq!(
             split(vec![plain(), record(SAMPLE.to_owned()), plain()]),
             [
-                (0, "whole".to_owned(), b"e30=".to_vec()),
-                (0, "c-1".to_owned(), b"{\"id\":\"c-1\"}".to_vec()),
-                (1, "c-2".to_owned(), b"{\"id\":\"c-2\"}".to_vec()),
-                (0, "whole".to_owned(), b"e30=".to_vec()),
+                (0, "whole".to_owned(), None, b"e30=".to_vec()),
+                (0, "c-1".to_owned(), None, b"{\"id\":\"c-1\"}".to_vec()),
+                (1, "c-2".to_owned(), None, b"{\"id\":\"c-2\"}".to_vec()),
+                (0, "whole".to_owned(), None, b"e30=".to_vec()),
             ]
         );
     }
@@ -325,7 +334,7 @@ mod tests {
                 "partition key",
             ),
             (
-                encoded(&aggregate(vec![good(), part(0, Some(1), b"")])),
+                encoded(&aggregate(vec![good(), part(0, Some(2), b"")])),
                 "explicit hash key",
             ),
             (encoded(&aggregate(vec![good(), without_data])), "no data"),
@@ -362,13 +371,13 @@ mod tests {
         content.extend(record);
         assert_eq!(
             split(vec![self::record(base64(&framed(&content)))]),
-            [(0, "c-1".to_owned(), b"twelve bytes".to_vec())]
+            [(0, "c-1".to_owned(), None, b"twelve bytes".to_vec())]
         );
     }
 
     fn parts() -> impl Strategy<Value = Vec<(u64, Option<u64>, Vec<u8>)>> {
         let data = proptest::collection::vec(any::<u8>(), 12..60);
-        proptest::collection::vec((0..2_u64, proptest::option::of(Just(0)), data), 1..20)
+        proptest::collection::vec((0..2_u64, proptest::option::of(0..2_u64), data), 1..20)
     }
 
     fn of(parts: &[(u64, Option<u64>, Vec<u8>)]) -> Vec<u8> {
@@ -378,12 +387,14 @@ mod tests {
         encoded(&aggregate(parts.collect()))
     }
 
-    fn expected(parts: &[(u64, Option<u64>, Vec<u8>)]) -> Vec<(u64, String, Vec<u8>)> {
-        let keys = aggregate(vec![]).partition_key_table;
+    fn expected(parts: &[(u64, Option<u64>, Vec<u8>)]) -> Vec<Split> {
+        let tables = aggregate(vec![]);
+        let entry = |table: &[String], at: u64| table[usize::try_from(at).expect("fits")].clone();
         let mut expected = Vec::new();
-        for ((key, _, data), at) in parts.iter().zip(0..) {
-            let key = &keys[usize::try_from(*key).expect("fits")];
-            expected.push((at, key.clone(), data.clone()));
+        for ((key, hash_key, data), at) in parts.iter().zip(0..) {
+            let key = entry(&tables.partition_key_table, *key);
+            let hash_key = hash_key.map(|at| entry(&tables.explicit_hash_key_table, at));
+            expected.push((at, key, hash_key, data.clone()));
         }
         expected
     }
@@ -410,7 +421,7 @@ mod tests {
             }
             let text = base64(&data);
             let records = split(vec![record(text.clone())]);
-            prop_assert_eq!(records, [(0, "whole".to_owned(), text.into_bytes())]);
+            prop_assert_eq!(records, [(0, "whole".to_owned(), None, text.into_bytes())]);
             prop_assert!(refusal(&data).is_some());
         }
 
