@@ -61,13 +61,16 @@ pub(crate) struct RejectedRecord {
     #[serde(default)]
     pub(crate) sub_sequence: u64,
     pub(crate) partition_key: Option<String>,
+    /// Seconds since 1970.
+    pub(crate) approximate_arrival: Option<f64>,
     pub(crate) explicit_hash_key: Option<String>,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<u32>,
     pub(crate) offset: Option<u64>,
     /// Base64.
     pub(crate) key: Option<String>,
-    timestamp: Option<i64>,
+    /// Milliseconds since 1970.
+    pub(crate) timestamp: Option<i64>,
     /// Base64.
     pub(crate) data: Option<String>,
     #[serde(default)]
@@ -148,6 +151,13 @@ impl RejectedRecord {
     }
 }
 
+impl Rejected {
+    /// Returns the time at which the record was rejected.
+    pub(crate) fn rejected_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.at.as_deref()?, &Rfc3339).ok()
+    }
+}
+
 impl Discarded {
     /// Returns the ARN of the function that did not take the batch.
     pub(crate) fn function(&self) -> Option<&str> {
@@ -184,7 +194,7 @@ impl FailedMessage {
     /// Returns the time at which the record was rejected or the batch discarded.
     pub(crate) fn at(&self) -> Option<OffsetDateTime> {
         let text = match self {
-            Self::Rejected(rejected) => rejected.at.as_deref()?,
+            Self::Rejected(rejected) => return rejected.rejected_at(),
             Self::Discarded(discarded) => discarded.timestamp.as_deref()?,
             Self::Unknown(_) => return None,
         };

@@ -27,6 +27,9 @@ pub(super) struct KafkaPlace {
     pub(super) key: Option<String>,
     /// Whether the record has no value.
     pub(super) is_tombstone: bool,
+    /// Milliseconds since 1970 that count as the arrival, and so as the time of a change without
+    /// one of its own.
+    pub(super) timestamp: Option<i64>,
 }
 
 impl KafkaPlace {
@@ -37,14 +40,20 @@ impl KafkaPlace {
 
     fn record(&self, data: &[u8]) -> Value {
         let value = (!self.is_tombstone).then(|| base64_simd::STANDARD.encode_to_string(data));
-        json!({
+        let mut record = json!({
             "topic": self.topic,
             "partition": self.partition,
             "offset": self.offset,
             "key": self.key,
             "value": value,
             "replay": true,
-        })
+        });
+        if let Some(timestamp) = self.timestamp {
+            record["timestamp"] = timestamp.into();
+            // A producer's timestamp would not count.
+            record["timestampType"] = "LOG_APPEND_TIME".into();
+        }
+        record
     }
 }
 
@@ -181,6 +190,7 @@ mod tests {
                 offset,
                 key: Some("Yy0x".to_owned()),
                 is_tombstone: false,
+                timestamp: None,
             },
             data: vec![b' '; size],
             source: usize::try_from(offset).expect("fits"),

@@ -108,14 +108,20 @@ impl Replay<'_> {
     /// Decides about the records that are not back in the stream yet.
     fn decide_records(&self, records: Vec<Record>) -> Vec<(Identity, Record, ReplayDecision)> {
         let mut decided = Vec::with_capacity(records.len());
-        for record in records {
+        for mut record in records {
             let identity = self.store.identity(&record);
-            if !self.store.done.contains(&identity) {
-                let received = record.received();
-                let context = record.context(&received);
-                let decision = self.policy.decide(&record.data, context);
-                decided.push((identity, record, decision));
+            if self.store.done.contains(&identity) {
+                continue;
             }
+            let received = record.received();
+            let context = record.context(&received);
+            let decision = self.policy.decide(&record.data, context);
+            let needs_no_timestamp = matches!(record.place, Place::Function(_))
+                && self.policy.has_own_time(&record.data, &received);
+            if let (true, Place::Function(place)) = (needs_no_timestamp, &mut record.place) {
+                place.timestamp = None;
+            }
+            decided.push((identity, record, decision));
         }
         decided
     }
@@ -159,6 +165,10 @@ impl Replay<'_> {
                 ReplayDecision::Filtered => {
                     self.report.filtered += 1;
                     state.is_kept = true;
+                    continue;
+                }
+                ReplayDecision::Unneeded => {
+                    self.report.unneeded += 1;
                     continue;
                 }
                 ReplayDecision::Skipped(reason) => reason.into_owned(),

@@ -6,6 +6,7 @@ use contact_sync::lambda::envelope;
 use contact_sync::model::{self, Data, KafkaOrigin, KinesisOrigin, Origin as RecordOrigin};
 use contact_sync::source::layers::{Aggregates, split_aggregates};
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::super::failed_message::{
     BatchInfo, Discarded, DiscardedBatch, FailedMessage, Rejected, RejectedRecord,
@@ -55,6 +56,8 @@ pub(super) struct Record {
     pub(super) sub_sequence: u64,
     /// Partition key of Kinesis.
     pub(super) key: String,
+    /// First arrival in the stream of Kinesis, in seconds since 1970.
+    pub(super) arrival: Option<f64>,
     /// Explicit hash key of Kinesis, which decides the shard in place of the key.
     pub(super) hash_key: Option<u128>,
     pub(super) data: Vec<u8>,
@@ -160,6 +163,7 @@ impl Finder {
         let mut record = Record {
             place: Place::Stream(stream),
             key: rejected.partition_key.unwrap_or_default(),
+            arrival: rejected.approximate_arrival,
             hash_key: rejected.explicit_hash_key.and_then(|key| key.parse().ok()),
             data: Vec::new(),
             rejected_by: reason.destination,
@@ -205,6 +209,7 @@ impl Finder {
     /// Returns the record of a dead letter of Kafka. The error is the reason why it cannot be put
     /// back.
     fn rejected_of_kafka(&self, dead_letter: Rejected) -> Result<Record, &'static str> {
+        let rejected_at = dead_letter.rejected_at();
         let Rejected { record, reason, .. } = dead_letter;
         let function = self.function.clone().ok_or(NO_FUNCTION)?;
         if record.data_omitted {
@@ -216,7 +221,8 @@ impl Finder {
             .map(|data| base64_simd::STANDARD.decode_to_vec(data));
         let data = data.transpose().map_err(|_| NOT_BASE64)?;
         let is_unsent = matches!(&*reason.stage, "decode" | "validate");
-        let place = kafka_place(record, function, data.is_none()).ok_or(NO_POSITION)?;
+        let place =
+            kafka_place(record, function, data.is_none(), rejected_at).ok_or(NO_POSITION)?;
         Ok(Record {
             rejected_by: reason.destination,
             rejected_unsent: is_unsent.then_some(reason.code),
@@ -302,6 +308,11 @@ fn add_event(
     }
 }
 
+/// Returns a time in seconds since 1970.
+fn seconds(time: OffsetDateTime) -> f64 {
+    (time - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
+}
+
 /// Returns the bytes of a record's data; `None` if they are not base64.
 fn bytes(record: &model::Record<'_>) -> Option<Vec<u8>> {
     match record.data.as_ref()? {
@@ -311,7 +322,12 @@ fn bytes(record: &model::Record<'_>) -> Option<Vec<u8>> {
 }
 
 /// Returns the place of a dead letter of Kafka; `None` if it lacks its position.
-fn kafka_place(record: RejectedRecord, function: String, is_tombstone: bool) -> Option<KafkaPlace> {
+fn kafka_place(
+    record: RejectedRecord,
+    function: String,
+    is_tombstone: bool,
+    rejected_at: Option<OffsetDateTime>,
+) -> Option<KafkaPlace> {
     Some(KafkaPlace {
         function,
         event_source_arn: record.event_source_arn,
@@ -320,7 +336,16 @@ fn kafka_place(record: RejectedRecord, function: String, is_tombstone: bool) -> 
         offset: record.offset?,
         key: record.key,
         is_tombstone,
+        timestamp: past_timestamp(record.timestamp, rejected_at),
     })
+}
+
+/// Returns a believable timestamp of Kafka, at most `seen_at`: a producer's clock may be wrong, and
+/// a time in the future would make all later changes stale.
+fn past_timestamp(timestamp: Option<i64>, seen_at: Option<OffsetDateTime>) -> Option<i64> {
+    let seen_at = seen_at.unwrap_or_else(OffsetDateTime::now_utc);
+    let most = i64::try_from(seen_at.unix_timestamp_nanos() / 1_000_000).ok()?;
+    Some(timestamp.filter(|time| *time > 0)?.min(most))
 }
 
 impl Record {
@@ -345,6 +370,7 @@ impl Record {
                 let origin = KinesisOrigin {
                     sequence_number: Some(self.sequence_number.as_str().into()),
                     partition_key: Some(self.key.as_str().into()),
+                    approximate_arrival: self.arrival,
                     ..KinesisOrigin::default()
                 };
                 (RecordOrigin::Kinesis(origin), data)
@@ -354,6 +380,8 @@ impl Record {
                     topic_partition: place.list().into(),
                     offset: Some(place.offset),
                     key: place.key.as_deref().map(Into::into),
+                    timestamp: place.timestamp,
+                    is_append_time: true,
                     ..KafkaOrigin::default()
                 };
                 (
@@ -398,6 +426,7 @@ impl Record {
             origin: RecordOrigin::Kinesis(KinesisOrigin {
                 sequence_number: Some(raw.sequence_number.into()),
                 partition_key: Some(raw.partition_key.into()),
+                approximate_arrival: raw.arrival.map(seconds),
                 ..KinesisOrigin::default()
             }),
             ..model::Record::of_data(base64_simd::STANDARD.encode_to_string(&raw.data))
@@ -420,6 +449,7 @@ impl Record {
             sequence_number: origin.sequence_number.clone()?.into_owned(),
             sub_sequence: origin.sub_sequence,
             key: origin.partition_key.clone()?.into_owned(),
+            arrival: origin.approximate_arrival,
             hash_key: origin.hash_key(),
             data: bytes(record)?,
             rejected_by: None,
@@ -444,6 +474,7 @@ impl Record {
             offset: origin.offset?,
             key: origin.key.clone().map(Into::into),
             is_tombstone: data.is_none(),
+            timestamp: past_timestamp(origin.timestamp, None),
         };
         Some(Self::of_kafka(place, data.unwrap_or_default()))
     }
@@ -454,6 +485,7 @@ impl Record {
             sequence_number: place.offset.to_string(),
             sub_sequence: 0,
             key: place.key.clone().unwrap_or_default(),
+            arrival: None,
             hash_key: None,
             place: Place::Function(place),
             data,

@@ -204,8 +204,8 @@ impl Guess {
         }
         match self.fields.get("id").filter(|column| !column.contains('.')) {
             Some(column) => format!(
-                "# No record shows its key: the column of the id is a guess. \"\" is a key that is\n\
-                 # the id itself.\nkey = {}\n",
+                "# No record shows its key: the column of the id is a guess. \"\" is a key\n\
+                 # that is the id itself.\nkey = {}\n",
                 quoted(column)
             ),
             None => String::new(),
