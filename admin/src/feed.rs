@@ -245,13 +245,11 @@ fn untagged(value: &Value) -> Value {
 /// Returns the field of a JSON key with the contact's id, if the key has one field; empty for a key
 /// that is plain text.
 fn key_column(key: &[u8]) -> Option<String> {
-    match key_fields(key) {
-        Some(fields) => only(fields.into_iter()),
-        None => {
-            let text = str::from_utf8(key).ok()?;
-            (!text.is_empty() && text != "default").then(String::new)
-        }
+    if let Some(fields) = key_fields(key) {
+        return only(fields.into_iter());
     }
+    let text = str::from_utf8(key).ok()?;
+    (!text.is_empty() && text != "default").then(String::new)
 }
 
 /// Returns the fields of a JSON key, with or without the schema of Kafka Connect around it; `None`

@@ -31,6 +31,9 @@ const GLUE: usize = 18;
 /// <https://debezium.io/documentation/reference/stable/transformations/event-flattening.html>
 const ROW_TIME: &str = "__source_ts_ms";
 
+/// Edit of a JSON text; `None` where the text is no object.
+type Edit<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Reason why data cannot be flagged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnflaggableError {
@@ -53,7 +56,7 @@ pub(crate) fn set_flag_and_time(data: &[u8], time: OffsetDateTime) -> Vec<Vec<u8
     let text = time.format(&Rfc3339).unwrap_or_default();
     let millis = millis.to_string();
     let text = format!("{text:?}");
-    let edits: [&dyn Fn(&str) -> Option<String>; 3] = [
+    let edits: [Edit<'_>; 3] = [
         &|json| flagged(&with_field(json, "time", &text)?),
         &|json| flagged(&with_field(json, ROW_TIME, &millis)?),
         &|json| {
@@ -71,11 +74,7 @@ pub(crate) fn set_flag_and_time(data: &[u8], time: OffsetDateTime) -> Vec<Vec<u8
 }
 
 /// Returns the data with its JSON edited, in the same layers.
-fn edited(
-    data: &[u8],
-    layers_left: usize,
-    edit: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<u8>, UnflaggableError> {
+fn edited(data: &[u8], layers_left: usize, edit: Edit<'_>) -> Result<Vec<u8>, UnflaggableError> {
     if data.starts_with(&AGGREGATE) {
         return Err(UnflaggableError::Aggregate);
     }
@@ -193,11 +192,12 @@ mod tests {
 
     #[test]
     fn the_flag_is_set_within_the_layers() {
+        type Layer<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
         let gzip = |data: &[u8]| gzip(data).expect("in memory");
         let confluent = |data: &[u8]| [&[0, 0, 0, 0, 17], data].concat();
         let glue = |data: &[u8]| [&[3, 0], &[7; 16][..], data].concat();
         let (plain, flagged) = (&br#"{"a":1}"#[..], &br#"{"replay":true,"a":1}"#[..]);
-        let layers: [&dyn Fn(&[u8]) -> Vec<u8>; 6] = [
+        let layers: [Layer<'_>; 6] = [
             &gzip,
             &zstd,
             &confluent,

@@ -154,11 +154,10 @@ impl ReplayPolicy {
         } else {
             self.returned(data, change.is_some(), context.record, returning.as_ref())
         };
+        // A record that is rejected again overwrites nothing, and needs no flag.
+        let is_allowed = self.force || (self.allows_rejected && rejected_again.is_some());
         match returned.problem {
-            // A record that is rejected again overwrites nothing, and needs no flag.
-            Some(problem) if !self.force && !(self.allows_rejected && rejected_again.is_some()) => {
-                ReplayDecision::Skipped(problem.into())
-            }
+            Some(problem) if !is_allowed => ReplayDecision::Skipped(problem.into()),
             _ => ReplayDecision::PutBack(returned.data),
         }
     }
