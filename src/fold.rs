@@ -122,6 +122,7 @@ mod tests {
             occurred_at: OffsetDateTime::UNIX_EPOCH,
             version,
             version_source: VersionSource::default(),
+            is_load: false,
             replay: false,
             previous_type: None,
             whole: None,

@@ -148,6 +148,7 @@ mod tests {
             occurred_at: OffsetDateTime::UNIX_EPOCH,
             version: None,
             version_source: VersionSource::default(),
+            is_load: false,
             replay: false,
             previous_type: None,
             whole: None,

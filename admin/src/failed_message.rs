@@ -151,13 +151,6 @@ impl RejectedRecord {
     }
 }
 
-impl Rejected {
-    /// Returns the time at which the record was rejected.
-    pub(crate) fn rejected_at(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(self.at.as_deref()?, &Rfc3339).ok()
-    }
-}
-
 impl Discarded {
     /// Returns the ARN of the function that did not take the batch.
     pub(crate) fn function(&self) -> Option<&str> {
@@ -194,7 +187,7 @@ impl FailedMessage {
     /// Returns the time at which the record was rejected or the batch discarded.
     pub(crate) fn at(&self) -> Option<OffsetDateTime> {
         let text = match self {
-            Self::Rejected(rejected) => return rejected.rejected_at(),
+            Self::Rejected(rejected) => rejected.at.as_deref()?,
             Self::Discarded(discarded) => discarded.timestamp.as_deref()?,
             Self::Unknown(_) => return None,
         };

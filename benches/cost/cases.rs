@@ -46,6 +46,8 @@ pub(crate) struct Case {
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Consume,
+    /// Search of the event for KPL aggregates, where no record is one.
+    SearchAggregates,
     /// Consume, of data within a transport layer.
     ConsumeLayer(record::Layer),
     /// Split of KPL aggregates of a hundred changes, and consume.
@@ -73,8 +75,9 @@ enum System {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::new("consume", 200, Work::Consume),
+        Self::new("search for aggregates", 200, Work::SearchAggregates),
         Self::new("consume gzip", 200, Work::ConsumeLayer(record::Layer::Gzip)),
         Self::new("consume zstd", 200, Work::ConsumeLayer(record::Layer::Zstd)),
         Self::new(
@@ -152,6 +155,14 @@ impl Case {
                         let record = Record::of_data(data);
                         drop(black_box(EventConsumer.consume(&record, stream::arrival())));
                     }
+                });
+            }
+            Work::SearchAggregates => {
+                let data = record::data(self.records, &LEADS);
+                let records: Vec<_> = data.iter().map(Record::of_data).collect();
+                counted(|| {
+                    let aggregates = Aggregates::of(&records);
+                    drop(black_box(split_aggregates(records, &aggregates)));
                 });
             }
             Work::ConsumeLayer(layer) => {

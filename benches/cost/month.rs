@@ -50,9 +50,12 @@ const RECORDS: usize = 200_000;
 /// Records of a call of Salesforce and of HubSpot.
 const FULL: [usize; 2] = [200, 100];
 
-/// Brokers, their storage in GB, and pollers of a month with Amazon MSK.
+/// Brokers of Amazon MSK, each with a copy of every record, and the least storage of one in GB.
 const BROKERS: f64 = 2.0;
 const BROKER_GB: f64 = 10.0;
+
+/// Days for which a record is kept.
+const KEPT_DAYS: f64 = 7.0;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -433,8 +436,9 @@ impl Months {
             + f64::from(stack.dashboards) * usd("dashboard_month");
         month.secrets = 2.0 * usd("secret_month");
         let gb = volume * RECORD_BYTES / 1024.0_f64.powi(3);
-        // Six of seven days are kept for a price.
-        let kept = gb * 6.0 / (HOURS / 24.0);
+        let gb_a_day = gb / (HOURS / 24.0);
+        // The first day is free.
+        let kept = gb_a_day * (KEPT_DAYS - 1.0);
         month.stream = HOURS * usd("kinesis_stream_hour")
             + gb * usd("kinesis_gb_in")
             + gb * count(functions.len()) * usd("kinesis_gb_out")
@@ -442,7 +446,7 @@ impl Months {
         // One topic: each function has a mapping with a poller of its own, and the units are not
         // shared.
         month.kafka = HOURS * BROKERS * usd("msk_broker_hour")
-            + BROKERS * BROKER_GB * usd("msk_gb_month")
+            + BROKERS * BROKER_GB.max(gb_a_day * KEPT_DAYS) * usd("msk_gb_month")
             + HOURS * count(functions.len()) * usd("poller_hour");
         month
     }

@@ -212,7 +212,7 @@ fn calls(mocks: &Mocks) -> usize {
 }
 
 /// Returns the CPU time of all threads of the process.
-fn cpu(function: &Function) -> Result<Duration, String> {
+pub(crate) fn cpu(function: &Function) -> Result<Duration, String> {
     let id = function.id().ok_or("the function has ended")?;
     let tasks = std::fs::read_dir(format!("/proc/{id}/task")).map_err(|error| error.to_string())?;
     let nanos = tasks.flatten().filter_map(|task| {

@@ -119,9 +119,12 @@ pub(crate) fn format_table(of: impl Fn(&str) -> u64) -> String {
     let _ = writeln!(
         text,
         "\nA whole invocation of 1,000 `contact-change` takes {} instructions a record from \
-         Kinesis, {} from Kafka.",
+         Kinesis, {} from Kafka. Where no record has a layer, the search of the event for \
+         aggregates takes {} of them; the other layers are known by the first byte, and a \
+         CloudEvent by an attribute that is read with the others.",
         thousands(of("whole, 1000 records")),
         thousands(of("whole, 1000 records of Kafka")),
+        thousands(of("search for aggregates")),
     );
     text
 }
@@ -386,7 +389,7 @@ pub(crate) fn cost_tables(months: &Months) -> String {
     let kafka = |month: &Month| month.sum() - month.stream + month.kafka;
     row(
         &mut text,
-        "`Source=msk`, two brokers kafka.t3.small, one topic",
+        "`Source=msk`, two brokers kafka.t3.small of 10 GB or 7 days, one topic",
         defaults.each_ref().map(|month| dollars(kafka(month))),
     );
     row(

@@ -36,8 +36,8 @@ pub use rate_limit::{LeaseError, LeaseTable, RateLimiter, RequestCost, Reservati
 pub use retry::RetryPolicy;
 pub use salvage::Salvage;
 
-use self::permits::CallPermits;
-use crate::adapters::{Adapter, Call};
+use self::permits::{CallPermits, permit};
+use crate::adapters::{Adapter, Call, Permits as _};
 use crate::model::{ContactChange, Position, RefusedValue};
 use crate::settle::OutcomeRecorder;
 use crate::telemetry::DestinationMetrics;
@@ -102,10 +102,15 @@ pub struct DispatchContext<'a> {
 
 impl ApiDispatcher {
     /// Prepares the destination for the first call, until `end`. Each request takes a permit. A
-    /// failure is no evidence about the destination.
+    /// failure is no evidence about the destination. The first permit is leased at once, also where
+    /// the request needs a secret first: destinations that prepare together open as many
+    /// connections to the state table as they use together later.
     pub async fn prepare(&self, end: Instant) {
         let metrics = DestinationMetrics::default();
-        let permits = CallPermits::new(self, PREPARATION, None, end, &metrics);
+        let Ok(first) = permit(self, PREPARATION, end, &metrics).await else {
+            return;
+        };
+        let permits = CallPermits::new(self, PREPARATION, Some(first), end, &metrics);
         let call = Call {
             give_up_at: end,
             metrics: &metrics,
@@ -113,6 +118,7 @@ impl ApiDispatcher {
             dry_run: false,
         };
         self.adapter.prepare(call).await;
+        permits.give_back();
     }
 
     /// Sends the jobs of `queue` until it is closed and empty. Records the outcome of every job

@@ -4,7 +4,8 @@
 //! The event lists records by `<topic>-<partition>`. This name is the one that the response has to
 //! repeat, so the records' own `topic` and `partition`, which differ in type between the sources,
 //! are not read. Headers are not read either: they may be missing, and their bytes are signed. A
-//! record without a value is a tombstone.
+//! well-formed record without a value is a tombstone. A malformed one never is, because a tombstone
+//! may be the delete of a contact.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -59,6 +60,9 @@ struct WireRecord<'a> {
     replay: Option<bool>,
     #[serde(borrow)]
     lane: Option<Str<'a>>,
+    /// Whether the record is no object, or its key or its value is no text.
+    #[serde(skip)]
+    is_malformed: bool,
 }
 
 /// The cluster of an event.
@@ -118,7 +122,7 @@ fn malformed(event: &str) -> Option<Vec<Record<'_>>> {
                 let wires = list.map(WireRecord::from_malformed);
                 records.extend(wires.map(|wire| wire.record(&name, &cluster)));
             }
-            Err(_) => records.push(WireRecord::default().record(&name, &cluster)),
+            Err(_) => records.push(WireRecord::from_malformed(list).record(&name, &cluster)),
         }
     }
     let is_ours = records.is_empty() || is_kafka(text("eventSource").as_deref());
@@ -135,8 +139,14 @@ fn is_kafka(event_source: Option<&str>) -> bool {
 impl<'a> WireRecord<'a> {
     /// Reads the readable parts of a record. An offset may be written as a text.
     fn from_malformed(raw: &'a RawValue) -> Self {
-        let fields = json::fields(raw.get()).unwrap_or_default();
+        let fields = json::fields(raw.get());
+        let is_object = fields.is_some();
+        let fields = fields.unwrap_or_default();
         let text = |name| fields.get(name).and_then(|raw| json::text(raw)).map(Str);
+        let is_text_or_null = |name| match fields.get(name) {
+            Some(raw) => raw.get() == "null" || json::text(raw).is_some(),
+            None => true,
+        };
         Self {
             offset: number(&fields, "offset"),
             timestamp: number(&fields, "timestamp"),
@@ -145,6 +155,7 @@ impl<'a> WireRecord<'a> {
             value: text("value"),
             replay: number(&fields, "replay"),
             lane: text("lane"),
+            is_malformed: !is_object || !is_text_or_null("key") || !is_text_or_null("value"),
         }
     }
 
@@ -153,7 +164,6 @@ impl<'a> WireRecord<'a> {
         Record {
             event_source_arn: cluster.arn.clone(),
             replay: self.replay.unwrap_or(false) || is(&self.lane, BACKFILL),
-            data: self.value.map(|Str(value)| Data::Base64(value)),
             origin: Origin::Kafka(KafkaOrigin {
                 bootstrap_servers: cluster.bootstrap_servers.clone(),
                 topic_partition: topic_partition.clone(),
@@ -161,7 +171,10 @@ impl<'a> WireRecord<'a> {
                 is_append_time: is(&self.timestamp_type, APPEND_TIME),
                 timestamp: self.timestamp,
                 key: self.key.map(|Str(key)| key),
+                // Every record of a topic has an offset.
+                is_null: self.value.is_none() && self.offset.is_some() && !self.is_malformed,
             }),
+            data: self.value.map(|Str(value)| Data::Base64(value)),
         }
     }
 }
@@ -217,7 +230,8 @@ mod tests {
         .to_string()
     }
 
-    /// Returns of each record its list, its offset, its key and its value.
+    /// Returns of each record its list, its offset, its key, its value, and whether it is a
+    /// tombstone.
     fn read(event: &str) -> Option<Vec<String>> {
         let mut shown = Vec::new();
         for record in records(event)? {
@@ -227,8 +241,15 @@ mod tests {
                 _ => None,
             };
             shown.push(format!(
-                "{} {:?} {:?} {value:?}",
-                origin.topic_partition, origin.offset, origin.key
+                "{} {:?} {:?} {value:?}{}",
+                origin.topic_partition,
+                origin.offset,
+                origin.key,
+                if record.is_tombstone() {
+                    " tombstone"
+                } else {
+                    ""
+                },
             ));
         }
         Some(shown)
@@ -288,9 +309,52 @@ mod tests {
         let odd = json!({"partition": "0", "offset": "8", "value": null, "headers": null});
         assert_eq!(
             read(&event(&json!({"a-0": [good, odd]}))).expect("of Kafka")[1],
-            "a-0 Some(8) None None",
+            "a-0 Some(8) None None tombstone",
             "an offset may be a text, and a record without a value is a tombstone"
         );
+    }
+
+    #[test]
+    fn only_a_well_formed_record_without_a_value_is_a_tombstone() {
+        for (record, is_tombstone) in [
+            (json!({"offset": 8, "key": "Yy0x", "value": null}), true),
+            (json!({"offset": 8, "key": "Yy0x"}), true),
+            (json!({"offset": 8, "key": null, "value": null}), true),
+            (json!({"offset": "8", "key": "Yy0x"}), true),
+            (json!({"offset": 8, "key": "Yy0x", "value": ""}), false),
+            (json!({"offset": 8, "key": "Yy0x", "value": "e30="}), false),
+            (
+                json!({"offset": 8, "key": "Yy0x", "value": {"a": 1}}),
+                false,
+            ),
+            (json!({"offset": 8, "key": "Yy0x", "value": 7}), false),
+            (json!({"offset": 8, "key": "Yy0x", "value": [null]}), false),
+            (json!({"offset": 8, "key": 7, "value": null}), false),
+            (json!({"offset": "x", "key": "Yy0x", "value": null}), false),
+            (json!({"key": "Yy0x", "value": null}), false),
+            (json!(7), false),
+            (json!(null), false),
+            (json!([]), false),
+        ] {
+            let good = json!({"offset": 7, "value": "e30="});
+            for list in [json!([record]), json!([good, record, 7])] {
+                let text = event(&json!({ "a-0": list }));
+                let records = records(&text).expect("of Kafka");
+                let found: Vec<bool> = records.iter().map(Record::is_tombstone).collect();
+                let expected = [false, is_tombstone, false];
+                match &found[..] {
+                    [alone] => assert_eq!(*alone, is_tombstone, "{record}"),
+                    several => assert_eq!(several, expected, "{record}"),
+                }
+            }
+        }
+        for list in [json!({}), json!(7), json!("x")] {
+            let text = event(&json!({ "a-0": list }));
+            assert!(
+                !records(&text).expect("of Kafka")[0].is_tombstone(),
+                "{list}"
+            );
+        }
     }
 
     #[test]

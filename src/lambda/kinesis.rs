@@ -152,6 +152,7 @@ impl<'a> WireRecord<'a> {
 impl<'a> From<WireRecord<'a>> for Record<'a> {
     fn from(wire: WireRecord<'a>) -> Self {
         let text = |part: Option<Str<'a>>| part.map(|Str(text)| text);
+        let is_of_kinesis = wire.is_of_kinesis();
         let kinesis = wire.kinesis.unwrap_or_default();
         Self {
             event_source_arn: text(wire.event_source_arn),
@@ -163,7 +164,9 @@ impl<'a> From<WireRecord<'a>> for Record<'a> {
                 approximate_arrival: kinesis.approximate_arrival_timestamp,
                 explicit_hash_key: None,
             }),
-            data: text(kinesis.data).map(Data::Base64),
+            data: text(kinesis.data)
+                .filter(|_| is_of_kinesis)
+                .map(Data::Base64),
             replay: false,
         }
     }
@@ -211,6 +214,40 @@ mod tests {
             (last.approximate_arrival, last.sequence_number.as_deref()),
             (Some(1.5), Some("123"))
         );
+    }
+
+    #[test]
+    fn only_a_record_of_kinesis_with_empty_data_is_a_tombstone() {
+        const OURS: &str = r#"{"eventSource":"aws:kinesis","kinesis":{"data":"e30="}}"#;
+        for (record, is_tombstone) in [
+            (
+                r#"{"eventSource":"aws:kinesis","kinesis":{"data":""}}"#,
+                true,
+            ),
+            (r#"{"eventID":7,"kinesis":{"data":""}}"#, true),
+            (r#"{"kinesis":{"data":null}}"#, false),
+            (r#"{"kinesis":{}}"#, false),
+            (r#"{"kinesis":{"data":7}}"#, false),
+            (r#"{"kinesis":{"data":{}}}"#, false),
+            (r#"{"kinesis":"x"}"#, false),
+            (r#"{"eventSource":"aws:sqs","body":"{}"}"#, false),
+            (r#"{"eventSource":"aws:sqs","kinesis":{"data":""}}"#, false),
+            ("7", false),
+        ] {
+            let event = format!(r#"{{"Records":[{record},{OURS}]}}"#);
+            let records = envelope(&event).expect("records");
+            assert_eq!(records[0].is_tombstone(), is_tombstone, "{record}");
+            assert!(!records[1].is_tombstone());
+        }
+    }
+
+    #[test]
+    fn the_data_of_another_source_is_not_read() {
+        let event = r#"{"Records":[{"eventSource":"aws:sqs","kinesis":{"data":"e30="}},
+            {"eventSource":"aws:kinesis","kinesis":{"data":"e30="}}]}"#;
+        let records = envelope(event).expect("records");
+        let has_data = |record: &Record<'_>| record.data.is_some();
+        assert_eq!([&records[0], &records[1]].map(has_data), [false, true]);
     }
 
     #[test]

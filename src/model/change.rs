@@ -52,6 +52,9 @@ pub struct ContactChange {
     pub version: Option<u64>,
     /// The number by which destinations compare it.
     pub version_source: VersionSource,
+    /// The row was read by a full load, and did not change. Its time is that of its writing, later
+    /// than that of changes that the row lacks.
+    pub is_load: bool,
     /// The change was put back into the stream by a replay, or comes from a back-fill.
     pub replay: bool,
     /// The contact's type before the change, where the producer sends it.
@@ -89,6 +92,7 @@ impl ContactChange {
     pub fn guard_version(&self) -> Option<u64> {
         match self.version_source {
             VersionSource::Version => self.version,
+            VersionSource::OccurredAt if self.is_load => Some(0),
             // A time before 1970 is older than any other.
             VersionSource::OccurredAt => Some(
                 u64::try_from(self.occurred_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
@@ -102,20 +106,25 @@ mod tests {
     use super::super::ContactId;
     use super::*;
 
-    #[test]
-    fn one_scale_compares_all_changes_of_a_contact() {
-        let mut change = ContactChange {
+    fn change() -> ContactChange {
+        ContactChange {
             event_id: "e".into(),
             operation: Operation::Create,
             occurred_at: OffsetDateTime::from_unix_timestamp_nanos(1_763_633_700_123_999_999)
                 .expect("in range"),
             version: None,
             version_source: VersionSource::default(),
+            is_load: false,
             replay: false,
             previous_type: None,
             contact: Contact::bare(ContactId::new("c").expect("valid"), None),
             whole: None,
-        };
+        }
+    }
+
+    #[test]
+    fn one_scale_compares_all_changes_of_a_contact() {
+        let mut change = change();
         for (source, without, with) in [
             (
                 VersionSource::OccurredAt,
@@ -130,5 +139,15 @@ mod tests {
             change.version = Some(7);
             assert_eq!(change.guard_version(), with);
         }
+    }
+
+    #[test]
+    fn a_load_is_older_than_any_change_unless_its_version_is_known() {
+        let mut load = change();
+        load.is_load = true;
+        load.version = Some(7);
+        assert_eq!(load.guard_version(), Some(0));
+        load.version_source = VersionSource::Version;
+        assert_eq!(load.guard_version(), Some(7));
     }
 }

@@ -96,7 +96,7 @@ own_codes! {
             `fields` names the attribute.",
             CORRECT_PRODUCER;
         SCHEMA_REGISTRY_FRAMING: "The data is Avro or Protobuf in the framing of a schema registry \
-            (Confluent or Glue), or is compressed in it.",
+            (Confluent, Apicurio or Glue), or is compressed in it.",
             "Kafka: set `SchemaRegistryConfig` with `EventRecordFormat: JSON` on the event source \
             mapping. Else have the producer write JSON.";
     }

@@ -19,7 +19,7 @@ pub struct Record<'a> {
     pub event_source_arn: Option<Cow<'a, str>>,
     /// The source, and the record's position in it.
     pub origin: Origin<'a>,
-    /// The data; `None` where the record has none, as a tombstone of Kafka.
+    /// The data; `None` of a tombstone of Kafka, and where the event holds none that can be read.
     pub data: Option<Data<'a>>,
     /// Whether the event marks the record as put back.
     pub replay: bool,
@@ -78,6 +78,8 @@ pub struct KafkaOrigin<'a> {
     /// Whether the broker wrote the timestamp when it took the record. A producer's timestamp says
     /// nothing about the arrival.
     pub is_append_time: bool,
+    /// Whether the record is well-formed and has a null as its value.
+    pub is_null: bool,
 }
 
 impl KinesisOrigin<'_> {
@@ -140,24 +142,38 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Returns whether the record is well-formed and has no content: a null as its value in Kafka,
+    /// no bytes in Kinesis.
+    pub fn is_tombstone(&self) -> bool {
+        match (&self.origin, &self.data) {
+            (Origin::Kafka(origin), None) => origin.is_null,
+            (Origin::Kinesis(_), Some(Data::Base64(text))) => text.is_empty(),
+            (Origin::Kinesis(_), Some(Data::Bytes(bytes))) => bytes.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Returns when the source took the record, or `now` where the record has no believable time of
     /// arrival.
     pub fn arrived_at(&self, now: OffsetDateTime) -> OffsetDateTime {
+        let is_of_producer = self.kafka().is_some_and(|origin| !origin.is_append_time);
+        self.timestamp().filter(|_| !is_of_producer).unwrap_or(now)
+    }
+
+    /// Returns the record's own timestamp, which is the same in each redelivery: the arrival in
+    /// Kinesis, and in Kafka the timestamp of either type. `None` where it is not believable.
+    pub fn timestamp(&self) -> Option<OffsetDateTime> {
         let since_epoch = match &self.origin {
             Origin::Kinesis(origin) => {
                 let seconds = origin.approximate_arrival.filter(|seconds| *seconds > 0.0);
                 seconds.and_then(time::Duration::checked_seconds_f64)
             }
             Origin::Kafka(origin) => {
-                let timestamp = origin
-                    .timestamp
-                    .filter(|time| origin.is_append_time && *time > 0);
+                let timestamp = origin.timestamp.filter(|time| *time > 0);
                 timestamp.map(time::Duration::milliseconds)
             }
         };
-        since_epoch
-            .and_then(|time| OffsetDateTime::UNIX_EPOCH.checked_add(time))
-            .unwrap_or(now)
+        OffsetDateTime::UNIX_EPOCH.checked_add(since_epoch?)
     }
 
     /// Returns the position in a Kinesis stream, where the record is of one.
@@ -239,5 +255,29 @@ mod tests {
         for broken in [None, Some(-1), Some(0), Some(i64::MAX)] {
             assert_eq!(arrived(broken, true), 2_000_000_000, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn the_timestamp_of_a_record_is_its_own_of_either_type() {
+        for is_append_time in [true, false] {
+            let of = |timestamp| {
+                let origin = Origin::Kafka(KafkaOrigin {
+                    timestamp,
+                    is_append_time,
+                    ..KafkaOrigin::default()
+                });
+                let record = Record {
+                    origin,
+                    ..Record::default()
+                };
+                record.timestamp().map(OffsetDateTime::unix_timestamp)
+            };
+            assert_eq!(of(Some(1_763_633_700_123)), Some(1_763_633_700));
+            for broken in [None, Some(-1), Some(0), Some(i64::MAX)] {
+                assert_eq!(of(broken), None, "{broken:?}");
+            }
+        }
+        let record = Record::of_data("e30=");
+        assert_eq!(record.timestamp(), None);
     }
 }

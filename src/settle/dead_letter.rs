@@ -74,6 +74,8 @@ pub(super) struct DeadLetter<'a> {
 impl DeadLetter<'_> {
     /// Builds the message. Omits record data that does not fit: a replay fetches it from the
     /// stream. Omits a key that does not fit either: Kafka and KPL aggregates do not bound keys.
+    /// Data that the event does not hold readably counts as omitted, because a replay puts a record
+    /// back as a tombstone where its data is null and not omitted.
     fn message(&self, now: &str) -> String {
         let mut body = self.body(now);
         let whole = sendable(&body);
@@ -106,6 +108,9 @@ impl DeadLetter<'_> {
             .map(|field| cut(field, LONGEST_FIELD));
         let mut place = place(record);
         place["data"] = record.data.as_ref().map(base64).into();
+        if record.data.is_none() && !record.is_tombstone() {
+            place["data_omitted"] = true.into();
+        }
         json!({
             "schema": SCHEMA,
             "reason": {

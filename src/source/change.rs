@@ -71,6 +71,7 @@ fn change(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Validated<Box<Co
         occurred_at,
         version: event.version.value().copied(),
         version_source: VersionSource::default(),
+        is_load: false,
         replay: event.replay.value().copied().unwrap_or(false)
             || is_backfill(event.lane.value().copied()),
         previous_type: person.0.previous_type.value().and_then(|raw| {
@@ -103,14 +104,18 @@ fn event_id<'a>(given: &'a Field<Str<'_>>) -> Validated<&'a str> {
 
 fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Validated<OffsetDateTime> {
     let text = required(given, "occurred_at", LONGEST_TEXT)?;
-    let Some(time) = time(text) else {
-        return Err(refuse(
+    in_time(parsed_time(text)?, arrived_at)
+}
+
+/// Parses the time of a change.
+pub(super) fn parsed_time(text: &str) -> Validated<OffsetDateTime> {
+    time(text).ok_or_else(|| {
+        refuse(
             codes::INVALID_TIMESTAMP,
             "occurred_at",
             "allowed: an RFC 3339 time",
-        ));
-    };
-    in_time(time, arrived_at)
+        )
+    })
 }
 
 /// Validates the time of a change whose record arrived at `arrived_at`.

@@ -126,14 +126,18 @@ fn decode_row(
     };
     let key = record.key();
     let event = unwrapped.as_ref();
-    let text = event.and_then(|event| event.occurred_at.as_deref());
+    let arrived_at = record.arrived_at(now);
     rows.decode(RowRecord {
         data: event.map(|event| &*event.data),
+        is_tombstone: record.is_tombstone(),
         key: key.as_deref(),
         event_id: event.and_then(|event| event.event_id.as_deref()),
-        occurred_at: text.and_then(change::time),
+        occurred_at: event.and_then(|event| event.occurred_at.as_deref()),
+        debezium: event.map(|event| &event.debezium),
         position: &RecordPosition(record),
-        arrived_at: record.arrived_at(now),
+        // An old row must not become newer by its redelivery.
+        written_at: record.timestamp().unwrap_or(arrived_at),
+        arrived_at,
         is_replay: record.replay || event.is_some_and(|event| event.replay),
     })
 }
@@ -186,7 +190,7 @@ fn decode(
     budget: &mut DecompressionBudget,
 ) -> Result<Box<ContactChange>, Box<Refusal>> {
     let data = layers::base64::decode(record)?;
-    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
+    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, NO_DATA))?;
     let arrived_at = record.arrived_at(now);
     let mut change = match decode_plain(&data, arrived_at) {
         Some(change) => change?,
@@ -238,6 +242,9 @@ fn decode_layers(
     }
     Ok(change)
 }
+
+/// The message of a record without data.
+const NO_DATA: &str = "the record has no data that can be read";
 
 /// Makes the refusal of a record whose data cannot be decoded.
 fn refuse(code: &'static str, message: &str) -> Box<Refusal> {

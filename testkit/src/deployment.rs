@@ -14,7 +14,7 @@ pub struct Deployment {
     pub mocks: Mocks,
     /// Its proxy keeps connections open between calls, as AWS does and the emulation does not.
     cloud: Cloud,
-    fronts: [TlsFront; 3],
+    fronts: [TlsFront; 6],
 }
 
 fn address(url: &str) -> SocketAddr {
@@ -31,6 +31,9 @@ impl Deployment {
             authority.front(mocks.salesforce_server.address).await,
             authority.front(mocks.hubspot_server.address).await,
             authority.front(address(&cloud.proxy.url)).await,
+            authority.front(address(&cloud.proxy.url)).await,
+            authority.front(address(&cloud.proxy.url)).await,
+            authority.front(address(&cloud.proxy.url)).await,
         ];
         mocks
             .salesforce
@@ -46,7 +49,8 @@ impl Deployment {
     /// Creates the document, and the secret that leads to Salesforce. Returns the variables, which
     /// name the secrets, the queue and the table, as the template does.
     pub async fn variables(&self) -> Vec<(String, String)> {
-        let [salesforce, hubspot, aws] = self.fronts.each_ref().map(|front| front.url.clone());
+        let urls = self.fronts.each_ref().map(|front| front.url.clone());
+        let [salesforce, hubspot, parameters, secrets, queue, table] = urls;
         let moto = &self.cloud.moto;
         let document = format!(
             "[salesforce]\nallowed_hosts = [\"127.0.0.1\"]\n\
@@ -58,12 +62,15 @@ impl Deployment {
         moto.change_secret("contact-sync/salesforce", &secret).await;
         let authority = self.authority.path().display().to_string();
         let mut variables = self.cloud.variables();
+        variables.retain(|(name, _)| name != "AWS_ENDPOINT_URL");
         for (_, value) in &mut variables {
-            *value = value
-                .replace(&self.cloud.proxy.url, &aws)
-                .replace(&moto.url, &aws);
+            *value = value.replace(&moto.url, &queue);
         }
         for (name, value) in [
+            ("AWS_ENDPOINT_URL_SSM", &*parameters),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets),
+            ("AWS_ENDPOINT_URL_SQS", &queue),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &table),
             ("CONTACT_SYNC_CONFIG", "ssm:/contact-sync/settings"),
             (
                 "CONTACT_SYNC__SALESFORCE__SECRET_ID",
@@ -82,8 +89,9 @@ impl Deployment {
         self.cloud.proxy.calls()
     }
 
-    /// Returns the handshakes so far: with Salesforce, HubSpot and AWS.
-    pub fn handshakes(&self) -> [usize; 3] {
+    /// Returns the handshakes so far: with Salesforce, HubSpot, Parameter Store, Secrets Manager,
+    /// the queue and the table.
+    pub fn handshakes(&self) -> [usize; 6] {
         self.fronts.each_ref().map(TlsFront::handshakes)
     }
 }

@@ -162,6 +162,7 @@ pub fn person(number: usize) -> ContactChange {
         occurred_at: time::OffsetDateTime::UNIX_EPOCH,
         version: Some(10),
         version_source: VersionSource::Version,
+        is_load: false,
         replay: false,
         previous_type: None,
         whole: None,

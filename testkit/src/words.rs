@@ -117,6 +117,7 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
         occurred_at: time::OffsetDateTime::UNIX_EPOCH,
         version: Some(10),
         version_source: VersionSource::Version,
+        is_load: false,
         replay: false,
         previous_type: None,
         whole: None,

@@ -47,7 +47,7 @@ async fn the_first_invocation_finds_every_connection_open() {
     assert_eq!(
         deployment.handshakes(),
         before,
-        "handshakes with Salesforce, HubSpot and AWS"
+        "handshakes with the systems and the services of AWS"
     );
     let (salesforce, hubspot) = (&deployment.mocks.salesforce, &deployment.mocks.hubspot);
     assert_eq!((salesforce.leads().len(), hubspot.contacts().len()), (1, 1));

@@ -80,6 +80,52 @@ async fn each_sample_of_rows_has_the_fates_of_its_readme() {
     }
 }
 
+#[tokio::test]
+async fn a_change_that_dms_kept_back_during_the_full_load_wins_over_the_loaded_row() {
+    let written = |operation: &str, email: &str, times: Value| {
+        let mut metadata = times;
+        metadata["record-type"] = "data".into();
+        metadata["operation"] = operation.into();
+        metadata["table-name"] = "contacts".into();
+        let row = json!({"contact_id": "c-1", "segment": "L", "email": email});
+        json!({"data": row, "metadata": metadata})
+            .to_string()
+            .into_bytes()
+    };
+    let load = |email| {
+        let times = json!({"timestamp": "2025-11-20T10:15:10Z"});
+        written("load", email, times)
+    };
+    let update = written(
+        "update",
+        "new@example.com",
+        json!({"timestamp": "2025-11-20T10:15:11Z", "commit-timestamp": "2025-11-20T10:15:05Z"}),
+    );
+    let document = FeedFormat::Dms
+        .settings()
+        .replace("\"rev\"", "\"occurred_at\"")
+        + "[guard]\nmode = \"always\"\n[salesforce]\nversion_field = \"Version__c\"\n\
+           [hubspot]\nversion_property = \"version\"\n";
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, &document);
+    let logs = Logs::listen();
+    for (data, fate, email) in [
+        (load("old@example.com"), "delivered", "old@example.com"),
+        (load("read@example.com"), "delivered", "read@example.com"),
+        (update, "delivered", "new@example.com"),
+        (
+            load("old@example.com"),
+            "superseded STALE",
+            "new@example.com",
+        ),
+    ] {
+        invoke(&handler, &records_of(&[data]), "r").await;
+        let fates = logs.fates();
+        assert_eq!(fates.last().map(String::as_str), Some(fate));
+        assert_eq!(mocks.salesforce.leads()["c-1"]["Email"], email);
+    }
+}
+
 /// Returns the record of a new lead.
 fn created(format: FeedFormat, id: &str) -> Value {
     let row = json!({"contact_id": id, "segment": "L"});
@@ -154,6 +200,32 @@ async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighb
             ["good-1", "good-2"],
             "{format:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_row_behind_a_byte_order_mark_or_an_id_of_apicurio_is_read() {
+    for format in FeedFormat::ALL {
+        let row = |id| created(format, id).to_string().into_bytes();
+        let data = [
+            [b"\xef\xbb\xbf", &row("marked")[..]].concat(),
+            [&[0, 0, 0, 0, 0, 0, 0, 0, 17], &row("framed")[..]].concat(),
+            b"\xef\xbb\xbf".to_vec(),
+            b"\0\0\0\0\0\0\0\0\x11\x02\x0ac-1".to_vec(),
+        ];
+        let mocks = Mocks::start().await;
+        let logs = Logs::listen();
+        let handler = mocks.handler(Preset::Test, &format.settings());
+        invoke(&handler, &records_of(&data), "r").await;
+        let expected = [
+            "delivered",
+            "delivered",
+            "rejected EMPTY_DATA",
+            "rejected SCHEMA_REGISTRY_FRAMING",
+        ];
+        assert_eq!(fates(&logs), expected, "{format:?}");
+        let leads = mocks.salesforce.leads();
+        assert_eq!(leads.keys().collect::<Vec<_>>(), ["framed", "marked"]);
     }
 }
 

@@ -15,6 +15,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use testkit::evidence::{seeds, write_report};
+use testkit::feed::FeedFormat;
 use testkit::generator::{Generated, MockStreamGenerator, Plan, attribute_settings};
 use testkit::harness::{Logs, Mocks, change};
 use testkit::kafka::{self, Mapping, Topic};
@@ -251,6 +252,80 @@ async fn a_dead_letter_of_kafka_holds_the_record_as_it_arrived() {
         (&of(101)["reason"]["code"], &of(101)["record"]["data"]),
         (&json!("MISSING_DATA"), &Value::Null)
     );
+}
+
+/// Returns an event of Kafka with one record of the contact c-1.
+fn event_of_kafka(value: &Value) -> Value {
+    let mut record = kafka::record(0, 8, "", None);
+    record["key"] = base64_simd::STANDARD.encode_to_string(KEY).into();
+    record["value"] = value.clone();
+    kafka::event(&[record])
+}
+
+/// Returns an event of Kinesis with one record of the contact c-1.
+fn event_of_kinesis(data: &Value) -> Value {
+    let mut record = stream::record(0, 0, KEY, b"");
+    record["kinesis"]["data"] = data.clone();
+    json!({ "Records": [record] })
+}
+
+/// The key of a tombstone, which names its contact.
+const KEY: &str = r#"{"contact_id":"c-1"}"#;
+
+#[tokio::test]
+async fn a_malformed_record_of_a_feed_is_rejected_and_deletes_no_contact() {
+    let text = |data: &[u8]| Value::from(base64_simd::STANDARD.encode_to_string(data));
+    let of_sqs = json!({"eventSource": "aws:sqs", "messageId": "m-1", "body": "{}"});
+    let mut beside = event_of_kinesis(&"".into());
+    beside["Records"] = json!([beside["Records"][0], of_sqs]);
+    let missing = ["rejected MISSING_DATA"];
+    let empty = ["rejected EMPTY_DATA"];
+    for (settings, gone) in [
+        (FeedFormat::Flattened, "delivered ALREADY_GONE"),
+        (FeedFormat::Debezium, "filtered NOT_A_ROW_CHANGE"),
+    ] {
+        for (event, expected) in [
+            (event_of_kafka(&Value::Null), &[gone][..]),
+            (event_of_kafka(&json!({"a": 1})), &missing),
+            (event_of_kafka(&json!(7)), &missing),
+            (event_of_kafka(&"".into()), &empty),
+            (event_of_kafka(&text(&gzip(b""))), &empty),
+            (event_of_kafka(&text(&cloud_event(b""))), &empty),
+            (
+                json!({"eventSource": "aws:kafka", "records": {"contacts-0": [7]}}),
+                &missing,
+            ),
+            (
+                json!({"eventSource": "aws:kafka", "records": {"contacts-0": 7}}),
+                &missing,
+            ),
+            (event_of_kinesis(&"".into()), &[gone]),
+            (event_of_kinesis(&Value::Null), &missing),
+            (event_of_kinesis(&json!(7)), &missing),
+            (event_of_kinesis(&text(&gzip(b""))), &empty),
+            (event_of_kinesis(&text(&zstd(b""))), &empty),
+            (event_of_kinesis(&text(&cloud_event(b""))), &empty),
+            (beside.clone(), &[gone, "rejected MISSING_DATA"]),
+        ] {
+            let mut world = World::start(false, 1, Faults::default()).await;
+            world.document += &settings.settings();
+            let logs = Logs::listen();
+            let answer = stream::invoke_event(&world.handler(), &event, "r").await;
+            assert!(answer.batch_item_failures.is_empty(), "{event}");
+            let mut fates = logs.fates();
+            fates.dedup();
+            assert_eq!(fates, expected, "{settings:?}: {event}");
+            let rejected = expected.iter().filter(|fate| fate.starts_with("rejected"));
+            let letters = world.aws.dead_letters();
+            assert_eq!(letters.len(), rejected.count(), "{event}");
+            for letter in letters {
+                let record = &letter["record"];
+                let is_omitted = record["data_omitted"] == true;
+                // A replay would put null data that is not omitted back as a tombstone.
+                assert_eq!(record["data"].is_null(), is_omitted, "{letter}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

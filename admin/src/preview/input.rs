@@ -68,12 +68,8 @@ fn json_records(text: &str) -> Option<Vec<Record<'_>>> {
 /// Returns the record with this change. `null` is a record without data, as
 /// `kafka-console-consumer` prints a tombstone.
 fn record(change: &[u8]) -> Record<'static> {
-    let record = Record::of_data(STANDARD.encode_to_string(change));
     if change.trim_ascii() == b"null" {
-        return Record {
-            data: None,
-            ..record
-        };
+        return Record::of_data("");
     }
-    record
+    Record::of_data(STANDARD.encode_to_string(change))
 }

@@ -25,11 +25,10 @@ pub(super) struct KafkaPlace {
     pub(super) offset: u64,
     /// Base64.
     pub(super) key: Option<String>,
+    /// Milliseconds since 1970: the time of a change that names none.
+    pub(super) timestamp: Option<i64>,
     /// Whether the record has no value.
     pub(super) is_tombstone: bool,
-    /// Milliseconds since 1970 that count as the arrival, and so as the time of a change without
-    /// one of its own.
-    pub(super) timestamp: Option<i64>,
 }
 
 impl KafkaPlace {
@@ -40,20 +39,15 @@ impl KafkaPlace {
 
     fn record(&self, data: &[u8]) -> Value {
         let value = (!self.is_tombstone).then(|| base64_simd::STANDARD.encode_to_string(data));
-        let mut record = json!({
+        json!({
             "topic": self.topic,
             "partition": self.partition,
             "offset": self.offset,
+            "timestamp": self.timestamp,
             "key": self.key,
             "value": value,
             "replay": true,
-        });
-        if let Some(timestamp) = self.timestamp {
-            record["timestamp"] = timestamp.into();
-            // A producer's timestamp would not count.
-            record["timestampType"] = "LOG_APPEND_TIME".into();
-        }
-        record
+        })
     }
 }
 
@@ -189,8 +183,8 @@ mod tests {
                 partition,
                 offset,
                 key: Some("Yy0x".to_owned()),
+                timestamp: Some(1_795_169_700_123),
                 is_tombstone: false,
-                timestamp: None,
             },
             data: vec![b' '; size],
             source: usize::try_from(offset).expect("fits"),
@@ -207,9 +201,9 @@ mod tests {
             lists["contacts-0"],
             json!([
                 {"topic": "contacts", "partition": 0, "offset": 7, "key": "Yy0x", "value": "IA==",
-                 "replay": true},
+                 "timestamp": 1_795_169_700_123_i64, "replay": true},
                 {"topic": "contacts", "partition": 0, "offset": 8, "key": "Yy0x", "value": "IA==",
-                 "replay": true},
+                 "timestamp": 1_795_169_700_123_i64, "replay": true},
             ])
         );
         assert_eq!(lists["contacts-1"][0]["value"], Value::Null);

@@ -108,7 +108,7 @@ impl Replay<'_> {
     /// Decides about the records that are not back in the stream yet.
     fn decide_records(&self, records: Vec<Record>) -> Vec<(Identity, Record, ReplayDecision)> {
         let mut decided = Vec::with_capacity(records.len());
-        for mut record in records {
+        for record in records {
             let identity = self.store.identity(&record);
             if self.store.done.contains(&identity) {
                 continue;
@@ -116,11 +116,6 @@ impl Replay<'_> {
             let received = record.received();
             let context = record.context(&received);
             let decision = self.policy.decide(&record.data, context);
-            let needs_no_timestamp = matches!(record.place, Place::Function(_))
-                && self.policy.has_own_time(&record.data, &received);
-            if let (true, Place::Function(place)) = (needs_no_timestamp, &mut record.place) {
-                place.timestamp = None;
-            }
             decided.push((identity, record, decision));
         }
         decided

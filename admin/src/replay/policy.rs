@@ -41,8 +41,8 @@ pub(super) struct RecordContext<'a> {
     pub(super) is_selected: bool,
     /// Whether the data contains other records too.
     pub(super) is_part: bool,
-    /// Whether the record is marked as put back beside its data, which stays as it is. Its arrival
-    /// goes back with it.
+    /// Whether the record is marked as put back beside its data, which stays as it is. Its
+    /// timestamp goes back with it.
     pub(super) is_marked: bool,
     /// The record as the function would get it; made of the data alone where it is absent.
     pub(super) record: Option<&'a Record<'a>>,
@@ -146,8 +146,7 @@ impl ReplayPolicy {
             return ReplayDecision::Skipped(reason);
         }
         let returned = if context.is_marked {
-            let has_time = context.record.and_then(arrival).is_some();
-            let has_time = has_time || self.time(data, returning.as_ref()).is_some();
+            let has_time = self.time(data, context.record).is_some();
             Returned::beside(data, change.is_none() || has_time)
         } else if context.is_part {
             Returned::unmodified(data, AGGREGATE)
@@ -160,11 +159,6 @@ impl ReplayPolicy {
             Some(problem) if !is_allowed => ReplayDecision::Skipped(problem.into()),
             _ => ReplayDecision::PutBack(returned.data),
         }
-    }
-
-    /// Returns whether a record names the time of its change in its data.
-    pub(super) fn has_own_time(&self, data: &[u8], record: &Record<'_>) -> bool {
-        self.time(data, Some(&without_arrival(record))).is_some()
     }
 }
 
@@ -488,17 +482,16 @@ mod tests {
         let policy = policy(document, &[], false);
         let row = r#"{"id":"c-1","kind":"lead"}"#;
         let timed = r#"{"id":"c-1","kind":"lead","__source_ts_ms":7}"#;
-        for (data, timestamp, has_own_time, expected) in [
-            (row, Some(1_763_633_700_123), false, "unmodified"),
-            (row, None, false, "it"),
-            (timed, None, true, "unmodified"),
-            (timed, Some(1_763_633_700_123), true, "unmodified"),
+        for (data, timestamp, expected) in [
+            (row, Some(1_763_633_700_123), "unmodified"),
+            (row, None, "it"),
+            (timed, None, "unmodified"),
+            (timed, Some(1_763_633_700_123), "unmodified"),
         ] {
             let record = &Record {
                 origin: Origin::Kafka(KafkaOrigin {
                     topic_partition: "contacts-0".into(),
                     timestamp,
-                    is_append_time: true,
                     ..KafkaOrigin::default()
                 }),
                 ..arrived(data.as_bytes())
@@ -508,7 +501,6 @@ mod tests {
                 record: Some(record),
                 ..RecordContext::default()
             };
-            assert_eq!(policy.has_own_time(data.as_bytes(), record), has_own_time);
             let decision = policy.decide(data.as_bytes(), context);
             assert_eq!(summary(&decision), expected, "{data} {timestamp:?}");
         }

@@ -209,7 +209,6 @@ impl Finder {
     /// Returns the record of a dead letter of Kafka. The error is the reason why it cannot be put
     /// back.
     fn rejected_of_kafka(&self, dead_letter: Rejected) -> Result<Record, &'static str> {
-        let rejected_at = dead_letter.rejected_at();
         let Rejected { record, reason, .. } = dead_letter;
         let function = self.function.clone().ok_or(NO_FUNCTION)?;
         if record.data_omitted {
@@ -221,8 +220,7 @@ impl Finder {
             .map(|data| base64_simd::STANDARD.decode_to_vec(data));
         let data = data.transpose().map_err(|_| NOT_BASE64)?;
         let is_unsent = matches!(&*reason.stage, "decode" | "validate");
-        let place =
-            kafka_place(record, function, data.is_none(), rejected_at).ok_or(NO_POSITION)?;
+        let place = kafka_place(record, function, data.is_none()).ok_or(NO_POSITION)?;
         Ok(Record {
             rejected_by: reason.destination,
             rejected_unsent: is_unsent.then_some(reason.code),
@@ -322,12 +320,7 @@ fn bytes(record: &model::Record<'_>) -> Option<Vec<u8>> {
 }
 
 /// Returns the place of a dead letter of Kafka; `None` if it lacks its position.
-fn kafka_place(
-    record: RejectedRecord,
-    function: String,
-    is_tombstone: bool,
-    rejected_at: Option<OffsetDateTime>,
-) -> Option<KafkaPlace> {
+fn kafka_place(record: RejectedRecord, function: String, is_tombstone: bool) -> Option<KafkaPlace> {
     Some(KafkaPlace {
         function,
         event_source_arn: record.event_source_arn,
@@ -335,17 +328,9 @@ fn kafka_place(
         partition: record.partition?,
         offset: record.offset?,
         key: record.key,
+        timestamp: record.timestamp,
         is_tombstone,
-        timestamp: past_timestamp(record.timestamp, rejected_at),
     })
-}
-
-/// Returns a believable timestamp of Kafka, at most `seen_at`: a producer's clock may be wrong, and
-/// a time in the future would make all later changes stale.
-fn past_timestamp(timestamp: Option<i64>, seen_at: Option<OffsetDateTime>) -> Option<i64> {
-    let seen_at = seen_at.unwrap_or_else(OffsetDateTime::now_utc);
-    let most = i64::try_from(seen_at.unix_timestamp_nanos() / 1_000_000).ok()?;
-    Some(timestamp.filter(|time| *time > 0)?.min(most))
 }
 
 impl Record {
@@ -381,7 +366,7 @@ impl Record {
                     offset: Some(place.offset),
                     key: place.key.as_deref().map(Into::into),
                     timestamp: place.timestamp,
-                    is_append_time: true,
+                    is_null: place.is_tombstone,
                     ..KafkaOrigin::default()
                 };
                 (
@@ -463,8 +448,8 @@ impl Record {
     fn of_kafka_event(record: &model::Record<'_>, function: &str) -> Option<Self> {
         let origin: &KafkaOrigin<'_> = record.kafka()?;
         let data = match &record.data {
-            None => None,
-            Some(_) => Some(bytes(record)?),
+            None if origin.is_null => None,
+            _ => Some(bytes(record)?),
         };
         let place = KafkaPlace {
             function: function.to_owned(),
@@ -473,8 +458,8 @@ impl Record {
             partition: origin.partition()?,
             offset: origin.offset?,
             key: origin.key.clone().map(Into::into),
+            timestamp: origin.timestamp,
             is_tombstone: data.is_none(),
-            timestamp: past_timestamp(origin.timestamp, None),
         };
         Some(Self::of_kafka(place, data.unwrap_or_default()))
     }

@@ -155,6 +155,7 @@ mod tests {
                 occurred_at: OffsetDateTime::UNIX_EPOCH,
                 version: Some(version).filter(|version| *version > 0),
                 version_source: VersionSource::Version,
+                is_load: false,
                 replay: false,
                 previous_type: None,
                 whole: None,

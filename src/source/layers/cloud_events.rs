@@ -1,6 +1,7 @@
 //! Reads CloudEvents 1.0 in structured JSON.
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -24,7 +25,22 @@ pub(super) struct CloudEvent {
     pub(super) time: Option<String>,
     /// Whether `contact-sync-admin replay` has put the event back.
     pub(super) replay: bool,
+    pub(super) debezium: DebeziumAttributes,
     pub(super) data: Vec<u8>,
+}
+
+/// The attributes by which Debezium names a change. The event's data has its images alone.
+/// <https://debezium.io/documentation/reference/stable/integrations/cloudevents.html>
+#[derive(Clone, Debug, Default)]
+pub struct DebeziumAttributes {
+    /// The operation, as `op` in an envelope.
+    pub operation: Option<Box<RawValue>>,
+    /// The database of the table.
+    pub database: Option<String>,
+    /// The schema of the table.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: Option<String>,
 }
 
 /// The attributes as they are on the wire. A null counts as absent.
@@ -48,6 +64,14 @@ struct Wire<'a> {
     data_base64: Option<&'a RawValue>,
     #[serde(borrow)]
     replay: Option<&'a RawValue>,
+    #[serde(borrow, rename = "iodebeziumop")]
+    debezium_operation: Option<&'a RawValue>,
+    #[serde(borrow, rename = "iodebeziumdb")]
+    debezium_database: Option<&'a RawValue>,
+    #[serde(borrow, rename = "iodebeziumschema")]
+    debezium_schema: Option<&'a RawValue>,
+    #[serde(borrow, rename = "iodebeziumtable")]
+    debezium_table: Option<&'a RawValue>,
     /// An attribute of a CloudEvent is never an object: this is a contact change.
     #[serde(borrow)]
     contact: Option<&'a RawValue>,
@@ -85,8 +109,19 @@ impl Wire<'_> {
             id: required("id", self.id)?,
             time,
             replay: self.replay.is_some_and(|raw| raw.get() == "true"),
+            debezium: self.debezium(),
             data: self.payload()?,
         })
+    }
+
+    fn debezium(&self) -> DebeziumAttributes {
+        let text = |value: Option<&RawValue>| value.and_then(json::text).map(Cow::into_owned);
+        DebeziumAttributes {
+            operation: self.debezium_operation.map(ToOwned::to_owned),
+            database: text(self.debezium_database),
+            schema: text(self.debezium_schema),
+            table: text(self.debezium_table),
+        }
     }
 
     /// Returns the bytes of the payload: JSON as it is written, a text of another type without its

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
 use super::DecompressionBudget;
@@ -27,8 +27,14 @@ pub(super) fn algorithm(data: &[u8]) -> Option<Algorithm> {
     match data {
         [0x1f, 0x8b, 0x08, ..] => Some(Algorithm::Gzip),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Algorithm::Zstd),
+        _ if is_skippable(data) => Some(Algorithm::Zstd),
         _ => None,
     }
+}
+
+/// Returns whether a frame begins that a decoder of zstd skips: one that pads, or holds metadata.
+fn is_skippable(data: &[u8]) -> bool {
+    matches!(data, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
 /// Decompresses `data`, and takes its decompressed bytes from the budget, those of data that is
@@ -40,7 +46,7 @@ pub(super) fn decompress(
 ) -> Result<Vec<u8>, Box<Refusal>> {
     let mut output = Vec::new();
     let result = match algorithm {
-        Algorithm::Gzip => read(MultiGzDecoder::new(data), &mut output),
+        Algorithm::Gzip => read_members(data, &mut output),
         Algorithm::Zstd => read_frames(data, &mut output),
     };
     budget.take(output.len());
@@ -65,9 +71,22 @@ fn read(source: impl Read, output: &mut Vec<u8>) -> io::Result<()> {
     source.take(left).read_to_end(output).map(drop)
 }
 
+/// Appends the content of each member. Zeros behind the last one pad it, and are ignored as `gzip
+/// -d` ignores them.
+fn read_members(mut data: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+    while data.iter().any(|byte| *byte != 0) && output.len() as u64 <= MOST_BYTES {
+        read(GzDecoder::new(&mut data), output)?;
+    }
+    Ok(())
+}
+
 /// Appends the content of each frame.
 fn read_frames(mut data: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
     while !data.is_empty() && output.len() as u64 <= MOST_BYTES {
+        if is_skippable(data) {
+            data = behind_skippable(data).ok_or(io::ErrorKind::UnexpectedEof)?;
+            continue;
+        }
         let frame = StreamingDecoder::new_with_max_window_size(&mut data, MOST_BYTES);
         let mut frame = frame.map_err(io::Error::other)?;
         read(&mut frame, output)?;
@@ -79,6 +98,14 @@ fn read_frames(mut data: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the data behind a skippable frame: its magic number, its length in four bytes, and its
+/// content.
+fn behind_skippable(data: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = data.get(4..)?.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    rest.get(length..)
 }
 
 #[cfg(test)]
@@ -145,6 +172,57 @@ mod tests {
         }
         assert_eq!(algorithm(b"{}"), None);
         assert_eq!(algorithm(&[0x1f, 0x8b]), None);
+    }
+
+    #[test]
+    fn padding_is_skipped_and_a_truncated_one_is_refused() {
+        let skippable = |magic: u8, length: u8| {
+            let content = vec![7; usize::from(length)];
+            [&[magic, 0x2a, 0x4d, 0x18, length, 0, 0, 0], &content[..]].concat()
+        };
+        let [first, second] = [&b"{\"a\""[..], b":1}"].map(zstd);
+        let whole = Ok(b"{\"a\":1}".to_vec());
+        for magic in [0x50, 0x57, 0x5f] {
+            for length in [0, 1, 200] {
+                let padding = skippable(magic, length);
+                for frames in [
+                    [&padding[..], &first, &second],
+                    [&first, &padding, &second],
+                    [&first, &second, &padding],
+                ] {
+                    assert_eq!(inner(&frames.concat()), whole, "{magic:x}, {length}");
+                }
+                assert_eq!(inner(&padding), Ok(Vec::new()));
+                let cut = &padding[..padding.len() - 1];
+                assert_eq!(
+                    inner(&[&first, cut].concat()),
+                    Err("INVALID_COMPRESSION".to_owned())
+                );
+            }
+        }
+        let other = [&first, &[0x60, 0x2a, 0x4d, 0x18, 0, 0, 0, 0][..]].concat();
+        assert_eq!(inner(&other), Err("INVALID_COMPRESSION".to_owned()));
+        assert_eq!(
+            inner(&[&first, &[0; 8][..]].concat()),
+            Err("INVALID_COMPRESSION".to_owned()),
+            "zeros pad gzip only"
+        );
+    }
+
+    #[test]
+    fn zeros_behind_gzip_are_ignored_and_zeros_between_members_are_refused() {
+        let [first, second] = [&b"{\"a\""[..], b":1}"].map(gzip);
+        for count in [0, 1, 7, 512] {
+            let zeros = vec![0; count];
+            let padded = [&first[..], &second, &zeros].concat();
+            assert_eq!(inner(&padded), Ok(b"{\"a\":1}".to_vec()), "{count}");
+            let rubbish = [&padded[..], &[1]].concat();
+            assert_eq!(inner(&rubbish), Err("INVALID_COMPRESSION".to_owned()));
+            if count > 0 {
+                let between = [&first[..], &zeros, &second].concat();
+                assert_eq!(inner(&between), Err("INVALID_COMPRESSION".to_owned()));
+            }
+        }
     }
 
     proptest! {

@@ -3,8 +3,8 @@
 //!
 //! A KPL aggregate becomes several records ([`split_aggregates`]). The other layers are around the
 //! data of one record, and are recognized by its first bytes: compression, the framing of a schema
-//! registry, CloudEvents. A record without a layer costs a look at its first byte; a row also a
-//! search for one word.
+//! registry, CloudEvents, the byte order mark of UTF-8. A record without a layer costs a look at
+//! its first byte; a row also a search for one word.
 
 pub(super) mod base64;
 mod cloud_events;
@@ -14,12 +14,16 @@ mod schema_registry;
 
 use std::borrow::Cow;
 
+pub use self::cloud_events::DebeziumAttributes;
 pub use self::kpl::{Aggregates, split_aggregates};
 use super::refuse;
 use crate::model::{Refusal, codes};
 
 /// The most layers that are removed. More are no producer's work: the rest is decoded as it is.
 const MOST_LAYERS: usize = 4;
+
+/// The byte order mark of UTF-8, which some producers write before JSON.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The bytes that the compressed records of one event may still take once they are decompressed.
 ///
@@ -74,6 +78,8 @@ pub(super) struct Unwrapped<'a> {
     pub(super) occurred_at: Option<String>,
     /// Whether the CloudEvent around the data is marked as put back.
     pub(super) replay: bool,
+    /// The attributes of Debezium in the CloudEvent around the data.
+    pub(super) debezium: DebeziumAttributes,
 }
 
 /// Returns compressed data without its compression; `None` for other data, and for data that cannot
@@ -106,6 +112,7 @@ pub(super) fn unwrap<'a>(
         event_id: None,
         occurred_at: None,
         replay: false,
+        debezium: DebeziumAttributes::default(),
     };
     for _ in 0..MOST_LAYERS {
         let Some(inner) = unwrapped.inner(budget)? else {
@@ -125,6 +132,9 @@ impl Unwrapped<'_> {
             if let Some(refusal) = kpl::refusal(data) {
                 return Err(refusal);
             }
+            if let Some(text) = data.strip_prefix(BYTE_ORDER_MARK) {
+                return Ok(Some(text.to_vec()));
+            }
             if let Some(algorithm) = compression::algorithm(data) {
                 self.was_compressed = true;
                 return compression::decompress(algorithm, data, budget).map(Some);
@@ -140,6 +150,7 @@ impl Unwrapped<'_> {
         self.event_id = Some(event.id);
         self.occurred_at = event.time.or(self.occurred_at.take());
         self.replay |= event.replay;
+        self.debezium = event.debezium;
         Ok(Some(event.data))
     }
 }

@@ -3,6 +3,7 @@
 //! their schema.
 //! <https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>
 //! <https://github.com/awslabs/aws-glue-schema-registry>, `AWSSchemaRegistryConstants.java`
+//! <https://www.apicur.io/registry/docs/>, the property `apicurio.registry.id-handler`
 
 use crate::model::{Refusal, codes};
 use crate::source::refuse;
@@ -16,15 +17,27 @@ pub(super) struct Frame<'a> {
 }
 
 /// Returns the frame around `data`, if there is one: of Confluent a zero and an id of four bytes,
-/// of Glue a version, a compression and an id of 16 bytes.
+/// of Apicurio a zero and an id of eight, or of four as Confluent's, of Glue a version, a
+/// compression and an id of 16 bytes.
 pub(super) fn frame(data: &[u8]) -> Option<Frame<'_>> {
     match data {
-        // No registry gives the id 0.
+        // No registry gives the id 0: the id has eight bytes. Those of four bytes have all ids that
+        // a registry counts up to.
+        [0, 0, 0, 0, 0, a, b, c, d, content @ ..] => {
+            let id = u32::from_be_bytes([*a, *b, *c, *d]);
+            (id != 0).then(|| Frame {
+                schema: format!("Apicurio, id {id}"),
+                content,
+            })
+        }
         [0, 0, 0, 0, 0, ..] => None,
-        [0, a, b, c, d, content @ ..] => Some(Frame {
-            schema: format!("Confluent, id {}", u32::from_be_bytes([*a, *b, *c, *d])),
-            content,
-        }),
+        [0, a, b, c, d, content @ ..] => {
+            let id = u32::from_be_bytes([*a, *b, *c, *d]);
+            Some(Frame {
+                schema: format!("Confluent or Apicurio, id {id}"),
+                content,
+            })
+        }
         [3, compression @ (0 | 5), rest @ ..] => {
             let (id, content) = rest.split_first_chunk::<16>()?;
             let mut schema = format!("Glue, id {:032x}", u128::from_be_bytes(*id));
@@ -59,13 +72,21 @@ mod tests {
     #[test]
     fn a_frame_is_recognized_and_json_in_it_is_read() {
         let confluent = |content: &[u8]| [&[0, 0, 0, 0, 17], content].concat();
+        let apicurio = |content: &[u8]| [&[0, 0, 0, 0, 0, 0, 0, 1, 17], content].concat();
         let glue =
             |compression, content: &[u8]| [&[3, compression], &[7; 16][..], content].concat();
         for (data, expected) in [
             (confluent(b" {\"a\":1}\n"), Ok("{\"a\":1}")),
-            (confluent(b"\x02\x0ac-1"), Err("Confluent, id 17")),
-            (confluent(b"{\xff}"), Err("Confluent, id 17")),
-            (confluent(b""), Err("Confluent, id 17")),
+            (
+                confluent(b"\x02\x0ac-1"),
+                Err("Confluent or Apicurio, id 17"),
+            ),
+            (confluent(b"{\xff}"), Err("Confluent or Apicurio, id 17")),
+            (confluent(b""), Err("Confluent or Apicurio, id 17")),
+            (apicurio(b" {\"a\":1}\n"), Ok("{\"a\":1}")),
+            (apicurio(b"\x02\x0ac-1"), Err("Apicurio, id 273")),
+            (apicurio(b""), Err("Apicurio, id 273")),
+            (apicurio(b"{"), Err("Apicurio, id 273")),
             (glue(0, b"{}"), Ok("{}")),
             (
                 glue(0, b"\x02\x0ac-1"),
@@ -96,6 +117,8 @@ mod tests {
             b"",
             &[0],
             &[0; 32],
+            &[0; 8],
+            &[0, 0, 0, 0, 0, 0, 0, 1],
             &[0, 0, 0, 1],
             &[3, 0, 1],
             &[3, 1, 9],

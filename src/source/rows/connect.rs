@@ -24,6 +24,8 @@ pub(super) enum ColumnType {
     Time(i64),
     /// A time without a zone, since 1970, in units of which a second has so many.
     Timestamp(i64),
+    /// A duration, in units of which a second has so many.
+    Duration(i64),
     /// A date as text, with the zone `Z`.
     IsoDate,
     /// The unscaled value in bytes.
@@ -46,6 +48,8 @@ impl ColumnType {
             }
             "io.debezium.time.MicroTimestamp" => Self::Timestamp(MICROS),
             "io.debezium.time.NanoTimestamp" => Self::Timestamp(NANOS),
+            "io.debezium.time.MicroDuration" => Self::Duration(MICROS),
+            "io.debezium.time.NanoDuration" => Self::Duration(NANOS),
             "io.debezium.time.IsoDate" => Self::IsoDate,
             "org.apache.kafka.connect.data.Decimal" => Self::Decimal(scale.unwrap_or_default()),
             _ => Self::Plain,
@@ -82,6 +86,7 @@ fn typed(cell: Cell<'_>, kind: ColumnType) -> Result<Cell<'_>, Unreadable> {
                 ColumnType::Date => temporal::date(number),
                 ColumnType::Time(units) => temporal::time(number, units),
                 ColumnType::Timestamp(units) => temporal::timestamp(number, units),
+                ColumnType::Duration(units) => temporal::duration(number, units),
                 _ => None,
             };
             Ok(Cell::Text(Cow::Owned(text.ok_or(Unreadable)?)))
@@ -250,9 +255,20 @@ mod tests {
             ),
             ("io.debezium.time.IsoDate", r#""2017-09-15Z""#, "2017-09-15"),
             (
+                "io.debezium.time.MicroDuration",
+                "93784500000",
+                "PT26H3M4.5S",
+            ),
+            ("io.debezium.time.NanoDuration", "-1", "-PT0.000000001S"),
+            (
                 "io.debezium.time.ZonedTimestamp",
                 r#""2026-01-01T00:00:00Z""#,
                 "2026-01-01T00:00:00Z",
+            ),
+            (
+                "io.debezium.time.Interval",
+                r#""P1Y2M3DT4H5M6S""#,
+                "P1Y2M3DT4H5M6S",
             ),
         ] {
             let read = cell(raw(json), ColumnType::new(name, None), &[]);
@@ -275,6 +291,8 @@ mod tests {
             ("io.debezium.time.MicroTimestamp", "9223372036854775807"),
             ("io.debezium.time.MicroTimestamp", "-9223372036854775808"),
             ("io.debezium.time.Timestamp", "true"),
+            ("io.debezium.time.MicroDuration", "1.5"),
+            ("io.debezium.time.NanoDuration", r#""PT1S""#),
             ("org.apache.kafka.connect.data.Decimal", r#""no base64""#),
             ("org.apache.kafka.connect.data.Decimal", "true"),
             ("", "[1]"),

@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::cell::Encoding;
-use super::row::{only_entry, row};
+use super::row::{member, only_entry, row};
 use super::table::Table;
 use super::{
     Message, Read, RowChange, RowOperation, Source, is_replay, missing, other_format, raw_text,
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::json::{Object, Str};
 use crate::model::{Field, Refusal};
+use crate::source::layers::DebeziumAttributes;
 use crate::source::wire;
 
 type Raw<'a> = Field<&'a RawValue>;
@@ -53,28 +55,56 @@ struct Keys<'a> {
     status: Raw<'a>,
     #[serde(borrow, default)]
     event_count: Raw<'a>,
+    #[serde(borrow, default)]
+    data_collections: Raw<'a>,
     // of other formats
     #[serde(borrow, default)]
     contact: Raw<'a>,
     #[serde(borrow, default)]
+    operation: Raw<'a>,
+    #[serde(borrow, default)]
     metadata: Raw<'a>,
     #[serde(borrow, default)]
     dynamodb: Raw<'a>,
-    // of flattened rows, where `add.fields` asks for them
+    #[serde(borrow, default, rename = "eventName")]
+    event_name: Raw<'a>,
+    #[serde(borrow, default)]
+    database: Raw<'a>,
+    #[serde(borrow, default)]
+    table: Raw<'a>,
+    #[serde(borrow, default)]
+    data: Raw<'a>,
+    #[serde(borrow, default, rename = "detail-type")]
+    detail_type: Raw<'a>,
+    #[serde(borrow, default)]
+    detail: Raw<'a>,
+    #[serde(borrow, default, rename = "messageType")]
+    message_type: Raw<'a>,
+    #[serde(borrow, default, rename = "logEvents")]
+    log_events: Raw<'a>,
+    // of flattened rows, where `add.fields` asks for them: of the envelope, or of its source
     #[serde(borrow, default, rename = "__op")]
     flat_op: Raw<'a>,
     #[serde(borrow, default, rename = "__deleted")]
     flat_deleted: Raw<'a>,
     #[serde(borrow, default, rename = "__source_ts_ms")]
     flat_ts_ms: Raw<'a>,
-    #[serde(borrow, default, rename = "__lsn", alias = "__source_lsn")]
+    #[serde(borrow, default, rename = "__lsn")]
     flat_lsn: Raw<'a>,
-    #[serde(borrow, default, rename = "__db", alias = "__source_db")]
+    #[serde(borrow, default, rename = "__source_lsn")]
+    flat_source_lsn: Raw<'a>,
+    #[serde(borrow, default, rename = "__db")]
     flat_database: Raw<'a>,
-    #[serde(borrow, default, rename = "__schema", alias = "__source_schema")]
+    #[serde(borrow, default, rename = "__source_db")]
+    flat_source_database: Raw<'a>,
+    #[serde(borrow, default, rename = "__schema")]
     flat_schema: Raw<'a>,
-    #[serde(borrow, default, rename = "__table", alias = "__source_table")]
+    #[serde(borrow, default, rename = "__source_schema")]
+    flat_source_schema: Raw<'a>,
+    #[serde(borrow, default, rename = "__table")]
     flat_table: Raw<'a>,
+    #[serde(borrow, default, rename = "__source_table")]
+    flat_source_table: Raw<'a>,
 }
 
 /// The origin of a change, as far as it is read.
@@ -115,12 +145,16 @@ struct Origin<'a> {
     sequence: Raw<'a>,
 }
 
-/// Reads a record.
-pub(super) fn read<'a>(text: &'a str, source: &Source) -> Read<'a> {
+/// Reads a record. `event` has the attributes of the cloud event around it.
+pub(super) fn read<'a>(
+    text: &'a str,
+    event: Option<&'a DebeziumAttributes>,
+    source: &Source,
+) -> Read<'a> {
     if let Some((schema, payload)) = source.schemas.split(text)
         && let Ok(Object(keys)) = serde_json::from_str(payload)
     {
-        return message(&keys, payload, Some(schema), source);
+        return message(keys, payload, Some(schema), event, source);
     }
     let keys = keys(text)?;
     let is_replay = is_replay(&keys.replay, &keys.lane);
@@ -128,12 +162,13 @@ pub(super) fn read<'a>(text: &'a str, source: &Source) -> Read<'a> {
     let message = match keys.payload {
         Field::Null if wraps => return Ok(Message::Tombstone),
         Field::Value(payload) if wraps && payload.get().starts_with('{') => message(
-            &self::keys(payload.get())?,
+            self::keys(payload.get())?,
             payload.get(),
             keys.schema.value().map(|raw| raw.get()),
+            event,
             source,
         )?,
-        _ => message(&keys, text, None, source)?,
+        _ => message(keys, text, None, event, source)?,
     };
     Ok(match message {
         Message::Row(mut row) => {
@@ -152,28 +187,63 @@ fn keys(text: &str) -> Result<Keys<'_>, Box<Refusal>> {
 }
 
 fn message<'a>(
-    keys: &Keys<'a>,
+    mut keys: Keys<'a>,
     text: &'a str,
     schema: Option<&'a str>,
+    event: Option<&'a DebeziumAttributes>,
     source: &Source,
 ) -> Read<'a> {
-    if keys.is_envelope() {
-        envelope(keys, schema, source)
-    } else {
-        flattened(keys, text, schema, source)
+    if let Some(event) = event {
+        keys.set_absent(event);
     }
+    let mut message = if keys.is_envelope() {
+        envelope(&keys, schema, source)?
+    } else {
+        flattened(&keys, text, schema, source)?
+    };
+    if let Message::Row(row) = &mut message
+        && row.table.is_none()
+    {
+        row.table = event.and_then(table);
+    }
+    Ok(message)
 }
 
-impl Keys<'_> {
+/// Returns the table that a cloud event names.
+fn table(event: &DebeziumAttributes) -> Option<Table<'_>> {
+    let parts = [&event.database, &event.schema, &event.table];
+    let [database, schema, table] =
+        parts.map(|part| part.as_deref().map(|text| Str(Cow::Borrowed(text))));
+    Table::new(database, schema, table)
+}
+
+impl<'a> Keys<'a> {
+    /// Takes the operation from a cloud event where the record has none.
+    fn set_absent(&mut self, event: &'a DebeziumAttributes) {
+        let Some(operation) = event.operation.as_deref() else {
+            return;
+        };
+        for op in [&mut self.op, &mut self.flat_op] {
+            if !op.is_mentioned() {
+                *op = Field::Value(operation);
+            }
+        }
+    }
+
     /// Returns whether the record is an envelope, and not a row that has columns of these names. An
-    /// envelope that a cloud event contains has its images only.
+    /// envelope that a cloud event contains has its images only, and of a truncate or a delete
+    /// without a key not even these.
     fn is_envelope(&self) -> bool {
-        let is_object = |raw: &Raw<'_>| raw.value().is_some_and(|raw| raw.get().starts_with('{'));
         let is_image = |raw: &Raw<'_>| matches!(raw, Field::Null) || is_object(raw);
         let has_images = is_image(&self.before) && is_image(&self.after);
         let is_told = self.op.is_mentioned() && is_object(&self.source);
-        is_told || (has_images && (is_object(&self.before) || is_object(&self.after)))
+        let has_image = is_object(&self.before) || is_object(&self.after);
+        is_told || (has_images && (has_image || self.op.is_mentioned()))
     }
+}
+
+fn is_object(raw: &Raw<'_>) -> bool {
+    raw.value().is_some_and(|raw| raw.get().starts_with('{'))
 }
 
 fn envelope<'a>(keys: &Keys<'a>, schema: Option<&'a str>, source: &Source) -> Read<'a> {
@@ -294,8 +364,18 @@ fn flattened<'a>(
 ) -> Read<'a> {
     let row = row(text, "", &source.columns)?;
     let has_id = row.get(source.columns.id.index).is_some();
-    if let (false, Some(message)) = (has_id, other(keys, text)) {
-        return message;
+    if let Some(kind) = keys.other(text, has_id) {
+        return Ok(kind);
+    }
+    if keys.is_of_another_format() {
+        let message = "the record is neither an envelope of Debezium nor a flattened row: its \
+                       keys are those of another format";
+        return Err(other_format(message));
+    }
+    if has_id && !keys.flat_deleted.is_mentioned() {
+        source
+            .has_deletes_in_tombstones
+            .store(true, Ordering::Relaxed);
     }
     let is_deleted = raw_text(&keys.flat_deleted).is_some_and(|Str(text)| text == "true");
     let operation = match operation(&keys.flat_op, "__op")? {
@@ -311,40 +391,65 @@ fn flattened<'a>(
     Ok(Message::Row(RowChange {
         operation,
         table: Table::new(
-            raw_text(&keys.flat_database),
-            raw_text(&keys.flat_schema),
-            raw_text(&keys.flat_table),
+            either(&keys.flat_database, &keys.flat_source_database),
+            either(&keys.flat_schema, &keys.flat_source_schema),
+            either(&keys.flat_table, &keys.flat_source_table),
         ),
         before,
         after,
         encoding: encoding(schema, None, source)?,
-        position: raw_text(&keys.flat_lsn).map(|Str(text)| Cow::into_owned(text)),
+        position: either(&keys.flat_lsn, &keys.flat_source_lsn)
+            .map(|Str(text)| Cow::into_owned(text)),
         time: time(&keys.flat_ts_ms, "__source_ts_ms")?,
         is_replay: false,
     }))
 }
 
-/// Returns the kind of a record without the column of the contact's id; `None` where it is a row
-/// that lacks this column.
-fn other<'a>(keys: &Keys<'a>, text: &'a str) -> Option<Read<'a>> {
-    let is_heartbeat = || {
-        let only = serde_json::from_str(text).ok().and_then(only_entry);
-        only.is_some_and(|(name, _)| name.0 == "ts_ms")
-    };
-    if keys.ddl.is_mentioned() || keys.table_changes.is_mentioned() {
-        Some(Ok(Message::Other("schema change", true)))
-    } else if keys.status.is_mentioned() && keys.event_count.is_mentioned() {
-        Some(Ok(Message::Other("transaction", false)))
-    } else if keys.ts_ms.is_mentioned() && is_heartbeat() {
-        Some(Ok(Message::Other("heartbeat", false)))
-    } else if [&keys.contact, &keys.metadata, &keys.dynamodb]
-        .iter()
-        .any(|key| key.value().is_some_and(|raw| raw.get().starts_with('{')))
-    {
-        let message = "the record is neither an envelope of Debezium nor a flattened row: its \
-                       keys are those of another format";
-        Some(Err(other_format(message)))
-    } else {
+fn either<'a>(one: &Raw<'a>, other: &Raw<'a>) -> Option<Str<'a>> {
+    raw_text(one).or_else(|| raw_text(other))
+}
+
+impl Keys<'_> {
+    /// Returns the message of a record that changes no row. The keys of such records may be names
+    /// of columns, also of the contact's id: a row that has it needs further keys to be none.
+    fn other<'a>(&self, text: &str, has_id: bool) -> Option<Message<'a>> {
+        let is_schema_change = self.ddl.is_mentioned() || self.table_changes.is_mentioned();
+        if is_schema_change && (is_object(&self.source) || !has_id) {
+            return Some(Message::Other("schema change", true));
+        }
+        let is_transaction = self.event_count.is_mentioned()
+            && raw_text(&self.status).is_some_and(|Str(name)| name == "BEGIN" || name == "END");
+        if is_transaction && (self.data_collections.is_mentioned() || !has_id) {
+            return Some(Message::Other("transaction", false));
+        }
+        if self.ts_ms.is_mentioned()
+            && serde_json::from_str(text)
+                .ok()
+                .and_then(only_entry)
+                .is_some()
+        {
+            return Some(Message::Other("heartbeat", false));
+        }
         None
+    }
+
+    /// Returns whether the keys are those of a format that is not Debezium's.
+    fn is_of_another_format(&self) -> bool {
+        let is_dms = match self.metadata {
+            Field::Value(raw) => matches!(member(raw.get(), "record-type"), Ok(Some(_))),
+            _ => false,
+        };
+        let is_contact_change = is_object(&self.contact) && self.operation.is_mentioned();
+        let is_dynamodb = is_object(&self.dynamodb) && self.event_name.is_mentioned();
+        let is_maxwell =
+            is_object(&self.data) && self.database.is_mentioned() && self.table.is_mentioned();
+        let is_event_bridge = is_object(&self.detail) && self.detail_type.is_mentioned();
+        let is_cloudwatch_logs = self.log_events.is_mentioned() && self.message_type.is_mentioned();
+        is_contact_change
+            || is_dms
+            || is_dynamodb
+            || is_maxwell
+            || is_event_bridge
+            || is_cloudwatch_logs
     }
 }

@@ -118,6 +118,27 @@ fn types(
     }
 }
 
+/// Returns the type of the field `name` by the schema of a record's key; of the key itself where
+/// `name` is empty.
+pub(super) fn type_in_key(schema: &str, name: &str) -> ColumnType {
+    let mut kind = ColumnType::Plain;
+    let Ok(Object(key)) = serde_json::from_str::<Object<FieldSchema<'_>>>(schema) else {
+        return kind;
+    };
+    if name.is_empty() {
+        return key.kind();
+    }
+    if let Some(fields) = key.fields {
+        // The fields before a malformed one are known.
+        let _ = each(fields, |field| {
+            if field.field.as_ref().is_some_and(|found| found.0 == name) {
+                kind = field.kind();
+            }
+        });
+    }
+    kind
+}
+
 fn unreadable() -> Box<Refusal> {
     let message = "the schema of the record does not describe its row";
     Box::new(Refusal::new(Stage::Decode, codes::UNREADABLE_SCHEMA, message).of_field("schema"))
@@ -140,6 +161,16 @@ struct FieldSchema<'a> {
     parameters: Option<&'a RawValue>,
     #[serde(borrow)]
     fields: Option<&'a RawValue>,
+}
+
+impl FieldSchema<'_> {
+    /// Returns the type of the field's values.
+    fn kind(&self) -> ColumnType {
+        match &self.name {
+            Some(name) => ColumnType::new(&name.0, self.parameters.and_then(scale)),
+            None => ColumnType::Plain,
+        }
+    }
 }
 
 fn read(
@@ -169,12 +200,10 @@ fn fill(
     columns: &Columns,
 ) -> Result<(), serde_json::Error> {
     each(fields, |field| {
-        let index = field.field.and_then(|name| columns.index(&name.0));
-        let (Some(index), Some(name)) = (index, field.name) else {
-            return;
-        };
-        if let Some(kind) = types.get_mut(index) {
-            *kind = ColumnType::new(&name.0, field.parameters.and_then(scale));
+        let name = field.field.as_ref();
+        let index = name.and_then(|name| columns.index(&name.0));
+        if let Some(kind) = index.and_then(|index| types.get_mut(index)) {
+            *kind = field.kind();
         }
     })
 }

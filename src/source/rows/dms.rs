@@ -92,6 +92,7 @@ pub(super) fn read<'a>(text: &'a str, columns: &Columns) -> Read<'a> {
     });
     Ok(Message::Row(RowChange {
         operation: match operation {
+            "load" => RowOperation::Load,
             "insert" => RowOperation::Insert,
             "delete" => RowOperation::Delete,
             _ => RowOperation::Update,
@@ -140,7 +141,7 @@ impl Metadata<'_> {
         }
     }
 
-    /// Returns the time of the commit; of a row of the full load, the time of its read.
+    /// Returns the time of the commit; of a row of the full load, the time of its writing.
     fn time(&self) -> Result<Option<time::OffsetDateTime>, Box<Refusal>> {
         let (text, field) = match raw_text(&self.commit_timestamp) {
             Some(text) => (text, "metadata.commit-timestamp"),

@@ -57,9 +57,10 @@ pub(super) fn deleted(
     Ok(Box::new(ContactChange {
         event_id: event_id(None, record, id),
         operation: Operation::Delete,
-        occurred_at: record.arrived_at,
+        occurred_at: change::in_time(record.written_at, record.arrived_at)?,
         version: None,
         version_source: VersionSource::default(),
+        is_load: false,
         replay: record.is_replay,
         previous_type: None,
         contact: change::deleted(&person)?,
@@ -134,7 +135,7 @@ impl<'a> Images<'_, 'a> {
             RowOperation::Delete => Operation::Delete,
             _ if self.is_deleted(self.after()).unwrap_or(false) => Operation::Delete,
             RowOperation::Insert => Operation::Create,
-            RowOperation::Update => Operation::Update,
+            RowOperation::Update | RowOperation::Load => Operation::Update,
         }
     }
 
@@ -225,11 +226,11 @@ impl<'a> Images<'_, 'a> {
         operation: Operation,
         record: RowRecord<'_>,
     ) -> Validated<Box<ContactChange>> {
-        let time = self
-            .row
-            .time
-            .or(record.occurred_at)
-            .unwrap_or(record.arrived_at);
+        let time = match (self.row.time, record.occurred_at) {
+            (Some(time), _) => time,
+            (None, Some(text)) => change::parsed_time(text)?,
+            (None, None) => record.written_at,
+        };
         let kind = match operation {
             Operation::Delete => self.kind_of_deleted(),
             _ => self.kind_after()?,
@@ -245,6 +246,7 @@ impl<'a> Images<'_, 'a> {
             occurred_at: change::in_time(time, record.arrived_at)?,
             version: self.version()?,
             version_source: VersionSource::default(),
+            is_load: self.row.operation == RowOperation::Load,
             replay: self.row.is_replay || record.is_replay,
             previous_type: self.kind_before(),
             contact: change::deleted(&person)?,
@@ -358,28 +360,26 @@ impl<'a> Images<'_, 'a> {
         ContactType::from_name(name.value()?.0.trim())
     }
 
-    /// Returns the name of a deleted contact's type, where an image has a usable one. A null after
-    /// the delete says nothing.
+    /// Returns the name of a deleted contact's type, where an image has a usable one. A null says
+    /// nothing: feeds fill the columns that they do not have of a deleted row with nulls.
     fn kind_of_deleted(&self) -> Field<Str<'a>> {
         let Some(column) = &self.columns.kind else {
             return self.columns.only_type();
         };
-        let after = self
-            .try_cell(self.after(), column)
-            .and_then(Cell::into_text);
-        if let Ok(text @ Field::Value(_)) = after {
+        for image in [self.after(), self.before()] {
+            let text = self.try_cell(image, column).and_then(Cell::into_text);
+            let Ok(text @ Field::Value(_)) = text else {
+                continue;
+            };
             let name = self.columns.type_of(text);
-            if name
+            let kind = name
                 .value()
-                .is_some_and(|name| ContactType::from_name(&name.0).is_some())
-            {
+                .and_then(|Str(name)| ContactType::from_name(name.trim()));
+            if kind.is_some() {
                 return name;
             }
         }
-        match self.kind_before() {
-            Some(kind) => Field::Value(Str(Cow::Borrowed(kind.name()))),
-            None => Field::Absent,
-        }
+        Field::Absent
     }
 
     /// Returns the version, where a column is declared to hold it.

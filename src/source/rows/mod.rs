@@ -17,6 +17,7 @@ mod temporal;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -25,10 +26,12 @@ use self::cell::Encoding;
 use self::columns::Columns;
 pub(super) use self::columns::{CONTACT_FIELDS, is_contact_field};
 use self::debezium_schema::SchemaCache;
+use self::key::KeyTable;
 use self::row::Row;
 use self::table::Table;
-use super::change;
+use super::layers::DebeziumAttributes;
 use super::settings::{Format, SourceSettings, Tombstones};
+use super::{NO_DATA, change};
 use crate::json::Str;
 use crate::model::codes;
 use crate::model::{ContactChange, Field, Refusal, Stage};
@@ -36,17 +39,24 @@ use crate::model::{ContactChange, Field, Refusal, Stage};
 /// The record that a row arrived in.
 #[derive(Clone, Copy)]
 pub struct RowRecord<'a> {
-    /// The record's data; `None`, or empty, for a tombstone.
+    /// The data without its layers; `None` where the record has none that can be read.
     pub data: Option<&'a [u8]>,
+    /// Whether the record itself has no content. Data that is empty within a layer is no tombstone.
+    pub is_tombstone: bool,
     /// The partition key of Kinesis, or the key of Kafka.
     pub key: Option<&'a [u8]>,
     /// The id of the cloud event around the data.
     pub event_id: Option<&'a str>,
-    /// The time of the cloud event around the data.
-    pub occurred_at: Option<OffsetDateTime>,
+    /// The time of the cloud event around the data, as it is written.
+    pub occurred_at: Option<&'a str>,
+    /// The attributes of Debezium in the cloud event around the data.
+    pub debezium: Option<&'a DebeziumAttributes>,
     /// The record's position in its stream: the event's id where nothing else names it.
     pub position: &'a dyn fmt::Display,
-    /// The arrival of the record: the time of the change where the source names none.
+    /// The record's own timestamp, or else its arrival: the time of the change where the source
+    /// names none.
+    pub written_at: OffsetDateTime,
+    /// The arrival of the record.
     pub arrived_at: OffsetDateTime,
     /// Whether the event marks the record as put back.
     pub is_replay: bool,
@@ -88,6 +98,8 @@ enum RowOperation {
     Insert,
     /// An update, or the read of a row for a snapshot.
     Update,
+    /// The read of a row by a full load, whose time is that of its writing.
+    Load,
     Delete,
 }
 
@@ -137,6 +149,8 @@ struct Source {
     columns: Columns,
     /// The types of the columns, by the schemas of Debezium's records.
     schemas: SchemaCache,
+    /// Whether a row was flattened by a transformation whose only deletes are tombstones.
+    has_deletes_in_tombstones: AtomicBool,
 }
 
 impl fmt::Debug for RowRecord<'_> {
@@ -160,6 +174,7 @@ impl RowDecoder {
             tombstones: settings.tombstones,
             columns: Columns::new(settings),
             schemas: SchemaCache::default(),
+            has_deletes_in_tombstones: AtomicBool::new(false),
         })))
     }
 
@@ -174,7 +189,7 @@ impl RowDecoder {
 
 impl Source {
     fn decode(&self, record: RowRecord<'_>) -> Result<Decoded, Box<Refusal>> {
-        match self.read(record.data)? {
+        match self.read(record)? {
             Message::Row(row) if !self.takes(row.table.as_ref()) => {
                 Ok(filtered(codes::OTHER_TABLE, None))
             }
@@ -187,19 +202,21 @@ impl Source {
         }
     }
 
-    fn read<'a>(&self, data: Option<&'a [u8]>) -> Read<'a> {
-        let data = match data {
+    fn read<'a>(&self, record: RowRecord<'a>) -> Read<'a> {
+        if record.is_tombstone && self.format == Format::Debezium {
+            return Ok(Message::Tombstone);
+        }
+        let data = match record.data {
             Some(data) if !data.is_empty() => data,
-            _ if self.format == Format::Debezium => return Ok(Message::Tombstone),
             Some(_) => return Err(refuse(codes::EMPTY_DATA, "the record's data is empty")),
-            None => return Err(refuse(codes::MISSING_DATA, "the record has no data")),
+            None => return Err(refuse(codes::MISSING_DATA, NO_DATA)),
         };
         let text = str::from_utf8(data)
             .map_err(|_| refuse(codes::INVALID_UTF8, "the record's data is not UTF-8"))?;
         match self.format {
             Format::Dms => dms::read(text, &self.columns),
             Format::Dynamodb => dynamodb::read(text, &self.columns),
-            Format::Debezium | Format::ContactChange => debezium::read(text, self),
+            Format::Debezium | Format::ContactChange => debezium::read(text, record.debezium, self),
         }
     }
 
@@ -217,10 +234,16 @@ impl Source {
     /// Decodes a record without data.
     fn tombstone(&self, record: RowRecord<'_>) -> Result<Decoded, Box<Refusal>> {
         if self.tombstones == Tombstones::Filter {
-            return Ok(filtered(codes::NOT_A_ROW_CHANGE, None));
+            let is_delete = self.has_deletes_in_tombstones.load(Ordering::Relaxed);
+            let warning = is_delete.then_some("tombstone of a flattened feed");
+            return Ok(filtered(codes::NOT_A_ROW_CHANGE, warning));
         }
-        if key::is_of_another_table(record.key, &self.tables) {
-            return Ok(filtered(codes::OTHER_TABLE, None));
+        if let Some(table) = KeyTable::of(record.key)
+            && !self.tables.is_empty()
+            && !self.tables.iter().any(|name| table.is_named(name))
+        {
+            let warning = (!table.is_whole()).then_some("tombstone of an unknown table");
+            return Ok(filtered(codes::OTHER_TABLE, warning));
         }
         let Some(id) = key::contact_id(record.key, &self.key) else {
             let warning = Some("tombstone without a readable key");

@@ -1,5 +1,5 @@
 //! Temporal values as ISO 8601. `None` where a value is outside the years 0 to 9999, as the
-//! infinity of a database is, or outside a day.
+//! infinity of a database is, or outside a day, or where a duration is infinite.
 
 use time::{Date, Duration, OffsetDateTime};
 
@@ -44,6 +44,25 @@ pub(super) fn timestamp(value: i64, units: i64) -> Option<String> {
     Some(format!("{date}T{time}Z"))
 }
 
+/// Writes a duration, given in units of which a second has `units`. Its longest part are hours: the
+/// length of a day depends on the calendar.
+pub(super) fn duration(value: i64, units: i64) -> Option<String> {
+    let length = value.checked_abs().filter(|length| *length < i64::MAX)?;
+    let seconds = length / units;
+    let fraction = fraction(length % units, units);
+    let sign = if value < 0 { "-" } else { "" };
+    let part = |number: i64, unit| match number {
+        0 => String::new(),
+        number => format!("{number}{unit}"),
+    };
+    let (hours, minutes) = (part(seconds / 3_600, 'H'), part(seconds / 60 % 60, 'M'));
+    let second = match (seconds % 60, fraction.as_str()) {
+        (0, "") if length > 0 => String::new(),
+        (second, fraction) => format!("{second}{fraction}S"),
+    };
+    Some(format!("{sign}PT{hours}{minutes}{second}"))
+}
+
 /// Writes the fraction of a second, without the zeros at its end.
 fn fraction(value: i64, units: i64) -> String {
     if value == 0 {
@@ -79,7 +98,50 @@ mod tests {
         assert_eq!(timestamp(i64::MAX, 1_000), None);
     }
 
+    #[test]
+    fn a_duration_is_written_without_parts_that_are_zero() {
+        for (value, expected) in [
+            (0, "PT0S"),
+            (1, "PT0.001S"),
+            (60_000, "PT1M"),
+            (3_600_000, "PT1H"),
+            (3_601_500, "PT1H1.5S"),
+            (93_784_500, "PT26H3M4.5S"),
+            (-93_784_500, "-PT26H3M4.5S"),
+        ] {
+            assert_eq!(duration(value, 1_000).as_deref(), Some(expected));
+        }
+        for infinite in [i64::MIN, i64::MAX] {
+            assert_eq!(duration(infinite, 1_000_000), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_duration_is_the_sum_of_its_parts(value in i64::MIN + 1..i64::MAX) {
+            for units in UNITS {
+                let written = duration(value, units).expect("finite");
+                let (sign, mut rest) = match written.strip_prefix("-PT") {
+                    Some(rest) => (-1, rest),
+                    None => (1, written.strip_prefix("PT").expect("a duration")),
+                };
+                let mut sum = 0;
+                for (unit, length) in [('H', 3_600), ('M', 60), ('S', 1)] {
+                    let Some((number, others)) = rest.split_once(unit) else {
+                        continue;
+                    };
+                    rest = others;
+                    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+                    let digits = units.ilog10() as usize;
+                    let fraction: i128 = format!("{fraction:0<digits$}").parse().unwrap_or(0);
+                    let whole: i128 = whole.parse().expect("digits");
+                    sum += whole * length * i128::from(units) + fraction;
+                }
+                prop_assert_eq!(rest, "");
+                prop_assert_eq!(sum * sign, i128::from(value));
+            }
+        }
+
         #[test]
         fn a_timestamp_is_the_same_time(millis in -60_000_000_000_000_i64..250_000_000_000_000) {
             for units in UNITS {
@@ -96,6 +158,7 @@ mod tests {
         fn no_number_panics(value: i64) {
             for units in UNITS {
                 let _ = (date(value), time(value, units), timestamp(value, units));
+                let _ = duration(value, units);
             }
         }
     }

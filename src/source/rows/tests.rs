@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::*;
-use crate::model::{Attribute, ContactType, Operation, Text};
+use crate::model::{Attribute, ContactType, KinesisOrigin, Operation, Origin, Record, Text};
+use crate::source::RecordDecoder;
 
 const COLUMNS: &str = r#"
 id = "contact_id"
@@ -47,10 +48,13 @@ fn time(text: &str) -> OffsetDateTime {
 fn record(data: Option<&[u8]>) -> RowRecord<'_> {
     RowRecord {
         data,
+        is_tombstone: false,
         key: None,
         event_id: None,
         occurred_at: None,
+        debezium: None,
         position: &"shard:1:0",
+        written_at: time("2026-01-02T00:00:00Z"),
         arrived_at: time("2026-01-02T00:00:00Z"),
         is_replay: false,
     }
@@ -194,7 +198,46 @@ fn each_operation_of_each_format_has_its_meaning() {
         assert_eq!(change.contact.id.as_str(), "c-1", "{data}");
         assert_eq!(change.contact.kind, Some(ContactType::Lead), "{data}");
         assert!(!change.replay);
+        let is_load = data["metadata"]["operation"] == "load";
+        assert_eq!(change.is_load, is_load, "{data}");
     }
+}
+
+#[test]
+fn a_null_in_the_image_of_a_delete_is_no_type() {
+    let none = Value::Null;
+    let no_type = "[types]\n\"\" = \"prospect\"\nC = \"customer\"\n";
+    let nulls = json!({"contact_id": "c-1", "segment": null, "email": null});
+    let flat = with(
+        with(nulls.clone(), "__op", "d".into()),
+        "__deleted",
+        "true".into(),
+    );
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"NULL": true}});
+    for (format, data) in [
+        ("debezium", flat),
+        ("debezium", debezium("d", &nulls, &none)),
+        ("dms", dms("delete", &none, &nulls)),
+        ("dms", dms("delete", &nulls, &nulls)),
+        ("dynamodb", dynamodb("REMOVE", &tagged, &none)),
+        (
+            "dynamodb",
+            dynamodb("REMOVE", &json!({"contact_id": {"S": "c-1"}}), &none),
+        ),
+    ] {
+        let sent = change(format, no_type, &data);
+        assert_eq!(sent.operation, Operation::Delete, "{data}");
+        assert_eq!(sent.contact.kind, None, "{data}");
+    }
+    let blank = with(nulls.clone(), "segment", "".into());
+    let sent = change("debezium", no_type, &debezium("d", &blank, &none));
+    assert_eq!(sent.contact.kind, Some(ContactType::Prospect));
+    let sent = change("debezium", no_type, &debezium("u", &none, &nulls));
+    assert_eq!(
+        sent.contact.kind,
+        Some(ContactType::Prospect),
+        "a null of a row that exists is a value"
+    );
 }
 
 #[test]
@@ -270,6 +313,59 @@ fn the_time_and_the_id_of_an_event_are_the_sources() {
             (id, time(at)),
             "{data}"
         );
+    }
+}
+
+#[test]
+fn a_change_without_a_time_has_that_of_its_record() {
+    let text = row().to_string();
+    let rows = decoder("debezium", "tombstones = \"delete\"");
+    for data in [Some(text.as_bytes()), None] {
+        let of_time = |occurred_at, written_at| RowRecord {
+            key: Some(br#"{"id":"c-1"}"#),
+            is_tombstone: data.is_none(),
+            occurred_at,
+            written_at: time(written_at),
+            ..record(data)
+        };
+        let decoded = rows.decode(of_time(None, "2026-01-01T12:00:00Z"));
+        let Ok(Decoded::Change(change)) = decoded else {
+            panic!("{decoded:?}");
+        };
+        assert_eq!(change.occurred_at, time("2026-01-01T12:00:00Z"));
+        let future = rows.decode(of_time(None, "2026-01-04T00:00:00Z"));
+        assert_eq!(coded(future), "TIME_IN_FUTURE");
+    }
+}
+
+#[test]
+fn the_time_of_a_cloud_event_is_that_of_a_row_without_its_own() {
+    let rows = decoder("debezium", "");
+    let mut timed = row();
+    timed["__source_ts_ms"] = 1_767_225_600_000_u64.into();
+    for (data, cloud_event, expected) in [
+        (row(), "2026-01-01T06:00:00Z", Ok("2026-01-01T06:00:00Z")),
+        (row(), "yesterday", Err("INVALID_TIMESTAMP")),
+        (row(), "2026-01-09T00:00:00Z", Err("TIME_IN_FUTURE")),
+        (
+            timed.clone(),
+            "2026-01-01T06:00:00Z",
+            Ok("2026-01-01T00:00:00Z"),
+        ),
+        (timed, "yesterday", Ok("2026-01-01T00:00:00Z")),
+    ] {
+        let text = data.to_string();
+        let decoded = rows.decode(RowRecord {
+            occurred_at: Some(cloud_event),
+            ..record(Some(text.as_bytes()))
+        });
+        match (decoded, expected) {
+            (Ok(Decoded::Change(change)), Ok(expected)) => {
+                assert_eq!(change.occurred_at, time(expected), "{data}, {cloud_event}");
+            }
+            (decoded, Err(code)) => assert_eq!(coded(decoded), code, "{data}, {cloud_event}"),
+            (decoded, _) => panic!("{decoded:?} of {data}, {cloud_event}"),
+        }
     }
 }
 
@@ -543,32 +639,210 @@ fn a_delete_without_columns_is_found_by_its_key() {
     assert_eq!(coded(decoder.decode(of_key(None))), "MISSING_FIELD");
 }
 
+/// Builds a cloud event of Debezium, with the attributes of a change in `public.contacts`.
+fn cloud_event(operation: &str, data: &Value) -> Value {
+    json!({
+        "id": "name:crm;lsn:24023128;txId:555", "source": "/debezium/postgresql/crm",
+        "specversion": "1.0", "type": "io.debezium.connector.postgresql.DataChangeEvent",
+        "time": "2026-01-01T00:00:00.123Z", "datacontenttype": "application/json",
+        "iodebeziumop": operation, "iodebeziumversion": "3.6.0.Final",
+        "iodebeziumconnector": "postgresql", "iodebeziumname": "crm",
+        "iodebeziumtsms": "1767225600123", "iodebeziumsnapshot": "false", "iodebeziumdb": "crm",
+        "iodebeziumschema": "public", "iodebeziumtable": "contacts", "iodebeziumlsn": "24023128",
+        "iodebeziumxmin": null, "data": data,
+    })
+}
+
+/// Returns the operation and the contact of a record that is a cloud event, or its code.
+fn of_event(more: &str, event: &Value, key: &str) -> String {
+    let mut record = Record::of_data(base64_simd::STANDARD.encode_to_string(event.to_string()));
+    record.origin = Origin::Kinesis(KinesisOrigin {
+        partition_key: Some(key.into()),
+        ..KinesisOrigin::default()
+    });
+    let decoder = RecordDecoder::new(&settings("debezium", more));
+    match decoder.decode(&record, time("2026-01-02T00:00:00Z")) {
+        Ok(Decoded::Change(change)) => {
+            format!("{} {}", change.operation.name(), change.contact.id.as_str())
+        }
+        other => coded(other),
+    }
+}
+
+#[test]
+fn a_cloud_event_names_the_table_and_the_operation_in_its_attributes() {
+    let images = |before: &Value, after: &Value| json!({"before": before, "after": after});
+    let none = Value::Null;
+    let with_schema = |data: &Value| {
+        let row = json!({"fields": [{"field": "contact_id"}]});
+        let image = |name: &str| with(row.clone(), "field", name.into());
+        json!({"schema": {"fields": [image("before"), image("after")]}, "payload": data})
+    };
+    let settings = "tables = [\"crm.public.contacts\"]\nchanged_only = false";
+    let key = r#"{"id":"c-1"}"#;
+    for (operation, data, expected) in [
+        ("c", images(&none, &row()), "create c-1"),
+        ("r", images(&none, &row()), "update c-1"),
+        ("u", images(&row(), &row()), "update c-1"),
+        ("d", images(&row(), &none), "delete c-1"),
+        ("d", images(&none, &none), "delete c-1"),
+        ("t", images(&none, &none), "NOT_A_ROW_CHANGE"),
+        (
+            "m",
+            json!({"message": {"prefix": "p", "content": "AQI="}}),
+            "NOT_A_ROW_CHANGE",
+        ),
+        ("x", images(&none, &row()), "UNKNOWN_OPERATION"),
+        ("c", row(), "create c-1"),
+        ("d", row(), "delete c-1"),
+        ("c", with(row(), "__op", "u".into()), "update c-1"),
+    ] {
+        for data in [data.clone(), with_schema(&data)] {
+            let event = cloud_event(operation, &data);
+            assert_eq!(of_event(settings, &event, key), expected, "{event}");
+            let other = with(event.clone(), "iodebeziumtable", "orders".into());
+            let found = of_event(settings, &other, key);
+            if ["t", "m", "x"].contains(&operation) {
+                assert_eq!(found, expected, "no row of a table: {other}");
+            } else {
+                assert_eq!(found, "OTHER_TABLE", "{other}");
+            }
+            for (name, table, expected) in [
+                ("iodebeziumschema", "crm.public.contacts", "OTHER_TABLE"),
+                ("iodebeziumdb", "crm.public.contacts", "OTHER_TABLE"),
+                ("iodebeziumdb", "public.contacts", expected),
+            ] {
+                let settings = settings.replace("crm.public.contacts", table);
+                let event = with(event.clone(), name, "other".into());
+                let found = of_event(&settings, &event, key);
+                let is_row = !["t", "m", "x"].contains(&operation);
+                if is_row {
+                    assert_eq!(found, expected, "{event}");
+                }
+            }
+        }
+    }
+    let deleted = cloud_event("d", &images(&none, &none));
+    assert_eq!(of_event(settings, &deleted, "default"), "MISSING_FIELD");
+    let mut plain = cloud_event("d", &images(&none, &row()));
+    for name in [
+        "iodebeziumop",
+        "iodebeziumdb",
+        "iodebeziumschema",
+        "iodebeziumtable",
+    ] {
+        plain[name] = Value::Null;
+    }
+    assert_eq!(
+        of_event(settings, &plain, key),
+        "update c-1",
+        "without attributes"
+    );
+    let source = json!({"table": "orders"});
+    let named = with(images(&none, &row()), "source", source);
+    let event = cloud_event("c", &named);
+    assert_eq!(
+        of_event(settings, &event, key),
+        "OTHER_TABLE",
+        "the record's own source counts"
+    );
+}
+
+/// Returns the id of the contact that a record without data deletes, or the code of the record.
+fn deleted_by(decoder: &RowDecoder, key: &[u8]) -> String {
+    let tombstone = RowRecord {
+        key: Some(key),
+        is_tombstone: true,
+        ..record(None)
+    };
+    match decoder.decode(tombstone) {
+        Ok(Decoded::Change(change)) => change.contact.id.as_str().to_owned(),
+        Ok(Decoded::Filtered(Filtered { code, warning, .. })) => match warning {
+            Some(_) => format!("{code} with a warning"),
+            None => code.to_owned(),
+        },
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
+
 #[test]
 fn a_tombstone_of_another_table_is_filtered() {
-    let settings = "tombstones = \"delete\"\ntables = [\"public.contacts\"]\n";
-    let decoder = decoder("debezium", settings);
-    for (table, expected) in [("contacts", "c-7"), ("orders", "OTHER_TABLE")] {
-        let schema = json!({"type": "struct", "name": format!("crm.public.{table}.Key")});
-        let key = json!({"schema": schema, "payload": {"id": "c-7"}}).to_string();
-        let tombstone = RowRecord {
-            key: Some(key.as_bytes()),
-            ..record(None)
-        };
-        let found = match decoder.decode(tombstone) {
-            Ok(Decoded::Change(change)) => change.contact.id.as_str().to_owned(),
-            Ok(Decoded::Filtered(filtered)) => filtered.code.to_owned(),
-            Err(refusal) => panic!("{refusal:?}"),
-        };
-        assert_eq!(found, expected, "{table}");
+    for table in ["contacts", "public.contacts", "crm.public.contacts"] {
+        let settings = format!("tombstones = \"delete\"\ntables = [\"{table}\"]\n");
+        let decoder = decoder("debezium", &settings);
+        for (name, expected) in [
+            ("pg1.public.contacts.Key", "c-7"),
+            ("pg1.public.orders.Key", "OTHER_TABLE"),
+            ("orders.Key", "OTHER_TABLE with a warning"),
+            ("contact", "c-7"),
+        ] {
+            let schema = json!({"type": "struct", "name": name});
+            let key = json!({"schema": schema, "payload": {"id": "c-7"}}).to_string();
+            assert_eq!(
+                deleted_by(&decoder, key.as_bytes()),
+                expected,
+                "{name} of {table}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_key_of_a_tombstone_is_read_as_the_id_of_its_row() {
+    let decoder = decoder("debezium", "tombstones = \"delete\"");
+    let decimal = json!({"fields": [{"type": "bytes", "field": "id", "parameters": {"scale": "0"},
+                                     "name": "org.apache.kafka.connect.data.Decimal"}]});
+    let date = json!({"fields": [{"field": "id", "name": "io.debezium.time.Date"}]});
+    let variable = json!({"scale": 0, "value": "Ag=="});
+    for (key, expected) in [
+        (json!({"schema": decimal, "payload": {"id": "Ag=="}}), "2"),
+        (
+            json!({"schema": date, "payload": {"id": 20454}}),
+            "2026-01-01",
+        ),
+        (json!({"schema": null, "payload": {"id": variable}}), "2"),
+        (json!({"id": variable}), "2"),
+        (json!({"schema": 7, "payload": {"id": "c-1"}}), "c-1"),
+        (json!({"id": {"a": 1}}), "NOT_A_ROW_CHANGE with a warning"),
+        (
+            json!({"schema": decimal, "payload": {"id": "?"}}),
+            "NOT_A_ROW_CHANGE with a warning",
+        ),
+    ] {
+        assert_eq!(
+            deleted_by(&decoder, key.to_string().as_bytes()),
+            expected,
+            "{key}"
+        );
+    }
+    for (frame, rest, expected) in [
+        (&[0, 0, 0, 0, 17][..], &b"{\"id\":\"c-1\"}"[..], "c-1"),
+        (
+            &[0, 0, 0, 0, 17],
+            b"\x02\x06c-1",
+            "NOT_A_ROW_CHANGE with a warning",
+        ),
+        (
+            &[3, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
+            b"{\"id\":\"c-1\"}",
+            "c-1",
+        ),
+    ] {
+        assert_eq!(deleted_by(&decoder, &[frame, rest].concat()), expected);
     }
 }
 
 #[test]
 fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
     let wrapped = r#"{"schema":null,"payload":null}"#;
-    for data in [None, Some(&b""[..]), Some(wrapped.as_bytes())] {
+    for (data, is_tombstone) in [
+        (None, true),
+        (Some(&b""[..]), true),
+        (Some(wrapped.as_bytes()), false),
+    ] {
         let of_key = |key: &'static str| RowRecord {
             key: Some(key.as_bytes()),
+            is_tombstone,
             ..record(data)
         };
         let envelopes = decoder("debezium", "");
@@ -595,14 +869,64 @@ fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
         };
         assert!(filtered.warning.is_some(), "an operator has to know of it");
     }
-    assert_eq!(
-        coded(decoder("dms", "").decode(record(None))),
-        "MISSING_DATA"
-    );
-    assert_eq!(
-        coded(decoder("dynamodb", "").decode(record(Some(b"")))),
-        "EMPTY_DATA"
-    );
+}
+
+#[test]
+fn a_filtered_tombstone_is_warned_of_where_it_is_the_only_sign_of_a_delete() {
+    let heartbeat = json!({"ts_ms": 1_767_225_600_000_u64});
+    let rewritten = with(row(), "__deleted", "false".into());
+    let wrapped = json!({"schema": null, "payload": row()});
+    let warning = Some("tombstone of a flattened feed");
+    for (seen, expected) in [
+        (debezium("c", &Value::Null, &row()), None),
+        (rewritten, None),
+        (heartbeat, None),
+        (json!({"other": 1}), None),
+        (row(), warning),
+        (with(row(), "__op", "u".into()), warning),
+        (wrapped, warning),
+    ] {
+        let decoder = decoder("debezium", "");
+        let _ = decoder.decode(record(Some(seen.to_string().as_bytes())));
+        let tombstone = RowRecord {
+            is_tombstone: true,
+            ..record(None)
+        };
+        let Ok(Decoded::Filtered(filtered)) = decoder.decode(tombstone) else {
+            panic!("filtered");
+        };
+        assert_eq!(
+            (filtered.code, filtered.warning),
+            ("NOT_A_ROW_CHANGE", expected),
+            "{seen}"
+        );
+    }
+}
+
+#[test]
+fn a_record_without_content_that_is_no_tombstone_of_debezium_is_refused() {
+    for (format, tombstones, is_tombstone) in [
+        ("debezium", "filter", false),
+        ("debezium", "delete", false),
+        ("dms", "filter", false),
+        ("dms", "delete", true),
+        ("dynamodb", "filter", false),
+        ("dynamodb", "delete", true),
+    ] {
+        let decoder = decoder(format, &format!("tombstones = \"{tombstones}\""));
+        for (data, expected) in [(None, "MISSING_DATA"), (Some(&b""[..]), "EMPTY_DATA")] {
+            let record = RowRecord {
+                key: Some(br#"{"id":"c-1"}"#),
+                is_tombstone,
+                ..record(data)
+            };
+            assert_eq!(
+                coded(decoder.decode(record)),
+                expected,
+                "{format}, {tombstones}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -645,6 +969,49 @@ fn records_that_change_no_row_are_filtered_before_their_table_is_looked_at() {
 }
 
 #[test]
+fn a_record_that_changes_no_row_may_have_a_key_of_the_name_of_the_ids_column() {
+    let settings = "tables = [\"public.contacts\"]\n[columns]\nid = \"id\"\n\
+                    [types]\n\"\" = \"lead\"\n";
+    let begin = json!({"status": "BEGIN", "id": "571:53195832", "event_count": null,
+                       "data_collections": null, "ts_ms": 1_767_225_600_000_u64});
+    let end = json!({"status": "END", "id": "571:53195832", "event_count": 1,
+                     "data_collections": [{"data_collection": "public.contacts",
+                                           "event_count": 1}]});
+    let schema_change = json!({"source": {"table": "contacts"}, "ts_ms": 1, "databaseName": "crm",
+                               "ddl": "ALTER TABLE contacts", "tableChanges": []});
+    for (data, id) in [
+        (begin.clone(), "id"),
+        (end, "id"),
+        (
+            json!({"schema": {"type": "struct"}, "payload": begin.clone()}),
+            "id",
+        ),
+        (with(begin.clone(), "replay", true.into()), "id"),
+        (schema_change, "databaseName"),
+        (json!({"ts_ms": 1_767_225_600_000_u64}), "ts_ms"),
+    ] {
+        let settings = settings.replace("\"id\"", &format!("\"{id}\""));
+        assert_eq!(
+            code("debezium", &settings, &data),
+            "NOT_A_ROW_CHANGE",
+            "{data}"
+        );
+    }
+    for row in [
+        with(begin.clone(), "status", "OPEN".into()),
+        json!({"id": "c-1", "status": "END", "event_count": 7}),
+        json!({"id": "c-1", "ddl": "x", "tableChanges": 1, "source": "web"}),
+        json!({"id": "c-1", "ts_ms": 1}),
+    ] {
+        assert_eq!(
+            code("debezium", settings, &row),
+            "",
+            "a row has these columns: {row}"
+        );
+    }
+}
+
+#[test]
 fn rows_of_other_tables_are_filtered() {
     let tables = "tables = [\"public.contacts\", \"leads\"]";
     let mut other = debezium("u", &Value::Null, &json!({"id": 7}));
@@ -672,6 +1039,30 @@ fn rows_of_other_tables_are_filtered() {
         "",
         "a bare row names no table"
     );
+}
+
+#[test]
+fn a_flattened_row_may_have_each_field_twice_of_the_change_and_of_its_source() {
+    let tables = "tables = [\"crm.public.contacts\"]";
+    for (name, value, other) in [
+        ("table", "contacts", "orders"),
+        ("schema", "public", "private"),
+        ("db", "crm", "billing"),
+        ("lsn", "7", "8"),
+    ] {
+        let mut row = row();
+        for (name, value) in [("db", "crm"), ("schema", "public"), ("table", "contacts")] {
+            row[format!("__source_{name}")] = value.into();
+        }
+        row[format!("__{name}")] = value.into();
+        row[format!("__source_{name}")] = value.into();
+        assert_eq!(code("debezium", tables, &row), "", "{row}");
+        row[format!("__{name}")] = other.into();
+        let expected = if name == "lsn" { "" } else { "OTHER_TABLE" };
+        assert_eq!(code("debezium", tables, &row), expected, "{row}");
+    }
+    let row = with(with(row(), "__lsn", 7.into()), "__source_lsn", 8.into());
+    assert_eq!(&*change("debezium", "", &row).event_id, "7:c-1");
 }
 
 #[test]
@@ -1285,6 +1676,70 @@ fn bad_input_of_each_format_has_a_code_of_its_own() {
     }
     let decoded = decoder("debezium", "").decode(record(Some(b"\xff{}")));
     assert_eq!(coded(decoded), "INVALID_UTF8");
+}
+
+#[test]
+fn a_record_of_another_format_is_refused_though_it_has_the_column_of_the_id() {
+    let none = Value::Null;
+    let row = json!({"id": "c-1", "type": "L", "source": {}, "detail": {}});
+    let own = json!({"event_id": "e-1", "operation": "update", "contact": {"id": "c-1"}});
+    let maxwell = json!({"database": "crm", "table": "contacts", "type": "insert",
+                         "ts": 1_767_225_600, "xid": 23, "commit": true, "data": row});
+    let logs = json!({"messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "g",
+                      "logStream": "s", "subscriptionFilters": ["f"], "logEvents": []});
+    let event_bridge = json!({"version": "0", "id": "c-1", "detail-type": "Contact changed",
+                              "source": "crm", "account": "111122223333", "detail": row});
+    let records = [
+        (Format::ContactChange, own),
+        (Format::Debezium, debezium("u", &none, &row)),
+        (Format::Dms, dms("update", &none, &row)),
+        (
+            Format::Dynamodb,
+            dynamodb("MODIFY", &none, &json!({"id": {"S": "c-1"}})),
+        ),
+    ];
+    let mut foreign: Vec<(Option<Format>, Value)> =
+        vec![(None, maxwell), (None, logs), (None, event_bridge)];
+    foreign.extend(records.map(|(format, data)| (Some(format), data)));
+    let settings = "[columns]\nid = \"ID\"\n[types]\n\"\" = \"lead\"\n";
+    for format in [Format::Debezium, Format::Dms, Format::Dynamodb] {
+        for (of, data) in &foreign {
+            if *of == Some(format) {
+                continue;
+            }
+            for id in [
+                "id",
+                "contact_id",
+                "event_id",
+                "owner",
+                "database",
+                "eventID",
+                "metadata",
+            ] {
+                let settings = settings.replace("ID", id);
+                let found = code(format.name(), &settings, data);
+                assert_eq!(
+                    found,
+                    "UNKNOWN_FORMAT",
+                    "{} with {id}: {data}",
+                    format.name()
+                );
+            }
+        }
+    }
+    for row in [
+        json!({"id": "c-1", "database": "crm", "table": "t", "type": "L", "data": "{}"}),
+        json!({"id": "c-1", "contact": "{}", "operation": "update"}),
+        json!({"id": "c-1", "detail": "{}", "detail-type": "L"}),
+        json!({"id": "c-1", "metadata": {}, "dynamodb": true, "messageType": "sms"}),
+    ] {
+        let settings = settings.replace("ID", "id");
+        assert_eq!(
+            code("debezium", &settings, &row),
+            "",
+            "a row has these columns: {row}"
+        );
+    }
 }
 
 #[test]

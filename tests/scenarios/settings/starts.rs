@@ -18,7 +18,7 @@ use testkit::mock_hubspot;
 use testkit::runtime_api::Function;
 use testkit::server::{Answer, Api, Reply, Request, Server};
 use testkit::stream::{failures, invoke};
-use tokio::time::{Instant, advance, pause, resume};
+use tokio::time::{Instant, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
 use super::refresh::{environment, leads};

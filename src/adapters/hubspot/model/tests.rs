@@ -54,6 +54,7 @@ fn change(kind: ContactType, edit: impl FnOnce(&mut Contact)) -> ContactChange {
         occurred_at: OffsetDateTime::UNIX_EPOCH,
         version: Some(7),
         version_source: VersionSource::Version,
+        is_load: false,
         replay: false,
         previous_type: None,
         whole: None,

@@ -61,6 +61,7 @@ fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChang
         occurred_at: OffsetDateTime::UNIX_EPOCH,
         version: Some(7),
         version_source: VersionSource::Version,
+        is_load: false,
         replay: false,
         previous_type: None,
         whole: None,

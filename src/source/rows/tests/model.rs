@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use time::Date;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use super::{ContactChange, Decoded, attribute, debezium, decoder, dms, dynamodb, record, shown};
 use crate::model::{ContactType, Operation};
@@ -18,7 +19,8 @@ enum Cell {
     Int(i64),
     /// An unscaled value, with two digits behind the point.
     Decimal(i128),
-    Date(Date),
+    /// The value of a temporal type of Debezium, and its text by ISO 8601.
+    Temporal(Value, String),
     Bool(bool),
     /// JSON with a city, or without one.
     Profile(Option<String>),
@@ -35,9 +37,129 @@ enum Op {
     Delete,
 }
 
+/// A temporal type of Debezium.
+#[derive(Clone, Copy, Debug)]
+enum Temporal {
+    Date,
+    IsoDate,
+    /// In units of so many nanoseconds, as the others.
+    Time(i64),
+    Timestamp(i64),
+    ZonedTimestamp,
+    Duration(i64),
+}
+
+const TEMPORALS: [(&str, Temporal); 14] = [
+    ("io.debezium.time.Date", Temporal::Date),
+    ("org.apache.kafka.connect.data.Date", Temporal::Date),
+    ("io.debezium.time.IsoDate", Temporal::IsoDate),
+    ("io.debezium.time.Time", Temporal::Time(1_000_000)),
+    (
+        "org.apache.kafka.connect.data.Time",
+        Temporal::Time(1_000_000),
+    ),
+    ("io.debezium.time.MicroTime", Temporal::Time(1_000)),
+    ("io.debezium.time.NanoTime", Temporal::Time(1)),
+    ("io.debezium.time.Timestamp", Temporal::Timestamp(1_000_000)),
+    (
+        "org.apache.kafka.connect.data.Timestamp",
+        Temporal::Timestamp(1_000_000),
+    ),
+    (
+        "io.debezium.time.MicroTimestamp",
+        Temporal::Timestamp(1_000),
+    ),
+    ("io.debezium.time.NanoTimestamp", Temporal::Timestamp(1)),
+    ("io.debezium.time.ZonedTimestamp", Temporal::ZonedTimestamp),
+    ("io.debezium.time.MicroDuration", Temporal::Duration(1_000)),
+    ("io.debezium.time.NanoDuration", Temporal::Duration(1)),
+];
+
+impl Temporal {
+    fn any(self, random: &mut fastrand::Rng) -> Cell {
+        const DAY: i64 = 86_400_000_000_000;
+        const YEARS: std::ops::Range<i64> = -719_528..2_932_897;
+        match self {
+            Self::Date => {
+                let days = random.i64(YEARS);
+                Cell::Temporal(days.into(), date(days))
+            }
+            Self::IsoDate => {
+                let date = date(random.i64(YEARS));
+                Cell::Temporal(format!("{date}Z").into(), date)
+            }
+            Self::Time(unit) => {
+                let value = random.i64(0..DAY / unit);
+                Cell::Temporal(value.into(), time_of_day(value * unit))
+            }
+            Self::Timestamp(unit) => {
+                // Nanoseconds reach the years 1677 to 2262.
+                let days = if unit == 1 { -106_751..106_751 } else { YEARS };
+                let value = random.i64(days) * (DAY / unit) + random.i64(0..DAY / unit);
+                Cell::Temporal(
+                    value.into(),
+                    timestamp(i128::from(value) * i128::from(unit)),
+                )
+            }
+            Self::ZonedTimestamp => {
+                let text = timestamp(i128::from(random.i64(..)));
+                Cell::Temporal(text.as_str().into(), text)
+            }
+            Self::Duration(unit) => {
+                let longest = 1 << random.u32(1..62);
+                let value = random.i64(-longest..=longest);
+                Cell::Temporal(value.into(), duration(value, unit))
+            }
+        }
+    }
+}
+
+fn timestamp(nanos: i128) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("in range");
+    time.format(&Rfc3339).expect("in range")
+}
+
+fn date(days: i64) -> String {
+    let time = timestamp(i128::from(days) * 86_400_000_000_000);
+    time.trim_end_matches("T00:00:00Z").to_owned()
+}
+
+fn time_of_day(nanos: i64) -> String {
+    let time = timestamp(nanos.into());
+    let time = time
+        .strip_prefix("1970-01-01T")
+        .expect("a time of that day");
+    time.trim_end_matches('Z').to_owned()
+}
+
+/// Writes a duration. The parts that are zero are left out.
+fn duration(value: i64, unit: i64) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let units_of_an_hour = 3_600_000_000_000 / unit.unsigned_abs();
+    let (hours, rest) = (
+        value.unsigned_abs() / units_of_an_hour,
+        value.unsigned_abs() % units_of_an_hour,
+    );
+    let rest = Duration::nanoseconds_i128(i128::from(rest) * i128::from(unit));
+    let (minutes, seconds) = (rest.whole_minutes(), rest.whole_seconds() % 60);
+    let fraction = format!(".{:09}", rest.subsec_nanoseconds());
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    let text = format!("{sign}PT{hours}H{minutes}M{seconds}{fraction}S");
+    let text = text
+        .replace("PT0H", "PT")
+        .replace("H0M", "H")
+        .replace("PT0M", "PT");
+    match text.strip_suffix("0S") {
+        Some(text) if text.ends_with(['H', 'M']) => text.to_owned(),
+        _ => text,
+    }
+}
+
 #[derive(Debug)]
 struct Model {
     op: Op,
+    /// The type of the column `signed_up` in schemas.
+    temporal: &'static str,
     before: Option<Image>,
     after: Image,
 }
@@ -75,7 +197,7 @@ fn text(random: &mut fastrand::Rng) -> String {
     format!("{}{}", words[random.usize(..words.len())], random.u32(..3))
 }
 
-fn cell(random: &mut fastrand::Rng, column: &str) -> Cell {
+fn cell(random: &mut fastrand::Rng, column: &str, temporal: Temporal) -> Cell {
     if random.u32(..6) == 0 {
         return Cell::Null;
     }
@@ -84,17 +206,14 @@ fn cell(random: &mut fastrand::Rng, column: &str) -> Cell {
         "profile" => Cell::Profile(random.bool().then(|| text(random))),
         "seats" => Cell::Int(random.i64(-3..i64::MAX)),
         "balance" => Cell::Decimal(random.i128(-1000..1_000_000_000_000_000_000_000)),
-        "signed_up" => {
-            let day = random.i32(2_300_000..2_500_000);
-            Cell::Date(Date::from_julian_day(day).expect("a day"))
-        }
+        "signed_up" => temporal.any(random),
         "newsletter" => Cell::Bool(random.bool()),
         _ => Cell::Text(text(random)),
     }
 }
 
 /// Generates an image of some columns.
-fn image(random: &mut fastrand::Rng, of: Option<&Image>) -> Image {
+fn image(random: &mut fastrand::Rng, of: Option<&Image>, temporal: Temporal) -> Image {
     let mut image = Image::new();
     for column in VALUES {
         if random.u32(..4) == 0 {
@@ -104,7 +223,7 @@ fn image(random: &mut fastrand::Rng, of: Option<&Image>) -> Image {
             .and_then(|of| of.get(column))
             .filter(|_| random.u32(..3) > 0);
         let value = match kept {
-            Some(Cell::Unavailable) | None => cell(random, column),
+            Some(Cell::Unavailable) | None => cell(random, column, temporal),
             Some(value) => value.clone(),
         };
         image.insert(column, value);
@@ -116,7 +235,8 @@ impl Model {
     fn any(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let op = [Op::Insert, Op::Update, Op::Update, Op::Snapshot, Op::Delete][random.usize(..5)];
-        let mut after = image(&mut random, None);
+        let (name, temporal) = TEMPORALS[random.usize(..TEMPORALS.len())];
+        let mut after = image(&mut random, None, temporal);
         after.insert("contact_id", Cell::Text(format!("c-{}", random.u32(..9))));
         let (kind, _) = TYPES[random.usize(..4)];
         after.insert("segment", Cell::Text(kind.to_owned()));
@@ -130,12 +250,17 @@ impl Model {
             after.insert("deleted_at", mark);
         }
         let has_before = op == Op::Delete || (op == Op::Update && random.u32(..4) > 0);
-        let before = has_before.then(|| Self::before(&mut random, &after, op));
-        Self { op, before, after }
+        let before = has_before.then(|| Self::before(&mut random, &after, op, temporal));
+        Self {
+            op,
+            temporal: name,
+            before,
+            after,
+        }
     }
 
-    fn before(random: &mut fastrand::Rng, after: &Image, op: Op) -> Image {
-        let mut before = image(random, Some(after));
+    fn before(random: &mut fastrand::Rng, after: &Image, op: Op, temporal: Temporal) -> Image {
+        let mut before = image(random, Some(after), temporal);
         for column in ["contact_id", "segment", "deleted_at"] {
             let is_kept = random.u32(..4) > 0 || (op == Op::Delete && column == "contact_id");
             if let Some(value) = after.get(column).filter(|_| is_kept) {
@@ -148,6 +273,11 @@ impl Model {
         }
         if random.u32(..8) == 0 {
             before.insert("deleted_at", Cell::Text("yes".to_owned()));
+        }
+        // The letter case of an id does not matter.
+        if op == Op::Update && random.u32(..4) == 0 {
+            let id = format!("C-{}", random.u32(..9));
+            before.insert("contact_id", Cell::Text(id));
         }
         before
     }
@@ -217,9 +347,14 @@ impl Model {
         }
         let kind = Self::kind(&self.after);
         let is_retyped = before.contains_key("segment") && Self::kind(before) != kind;
+        let is_renamed = match before.get("contact_id") {
+            Some(Cell::Text(before)) => !before.eq_ignore_ascii_case(id),
+            _ => false,
+        };
         let is_whole = self.before.is_none()
             || operation == Operation::Create
             || is_retyped
+            || is_renamed
             || Self::is_deleted(before);
         let mut lines = vec![format!("{} {id} {kind:?}", operation.name())];
         for column in VALUES {
@@ -254,10 +389,11 @@ impl Cell {
         match self {
             Self::Null | Self::Profile(None) => "null".to_owned(),
             Self::Unavailable => panic!("it is untouched"),
-            Self::Text(text) | Self::Profile(Some(text)) => format!("text {text:?}"),
+            Self::Text(text) | Self::Temporal(_, text) | Self::Profile(Some(text)) => {
+                format!("text {text:?}")
+            }
             Self::Int(number) => format!("number {number}"),
             Self::Decimal(unscaled) => format!("number {}", decimal(*unscaled)),
-            Self::Date(date) => format!("text {:?}", iso(*date)),
             Self::Bool(value) => format!("{value}"),
         }
     }
@@ -268,15 +404,6 @@ fn decimal(unscaled: i128) -> String {
     let digits = format!("{:03}", unscaled.unsigned_abs());
     let (whole, fraction) = digits.split_at(digits.len() - 2);
     format!("{sign}{whole}.{fraction}")
-}
-
-fn iso(date: Date) -> String {
-    format!(
-        "{:04}-{:02}-{:02}",
-        date.year(),
-        u8::from(date.month()),
-        date.day()
-    )
 }
 
 /// Returns a decoded change as the model's lines.
@@ -319,7 +446,8 @@ fn debezium_row(image: &Image, random: &mut fastrand::Rng, has_schema: bool) -> 
         let value = match cell {
             Cell::Null => Value::Null,
             Cell::Unavailable => placeholder(random),
-            Cell::Text(text) => json!(text),
+            Cell::Temporal(value, _) if has_schema => value.clone(),
+            Cell::Text(text) | Cell::Temporal(_, text) => json!(text),
             Cell::Int(number) => json!(number),
             // `decimal.handling.mode` is `string`.
             Cell::Decimal(unscaled) if !has_schema && random.bool() => decimal(*unscaled).into(),
@@ -330,17 +458,23 @@ fn debezium_row(image: &Image, random: &mut fastrand::Rng, has_schema: bool) -> 
                 "scale": 2,
                 "value": base64_simd::STANDARD.encode_to_string(unscaled.to_be_bytes()),
             }),
-            Cell::Date(date) if has_schema => {
-                let epoch = Date::from_calendar_date(1970, time::Month::January, 1);
-                (*date - epoch.expect("a date")).whole_days().into()
-            }
-            Cell::Date(date) => iso(*date).into(),
-            Cell::Bool(value) => json!(value),
+            Cell::Bool(value) => boolean(*value, random),
             Cell::Profile(city) => profile(city.as_deref()).to_string().into(),
         };
         row.insert((*column).to_owned(), value);
     }
     row.into()
+}
+
+/// Writes a boolean as one of the types that databases without booleans have.
+fn boolean(value: bool, random: &mut fastrand::Rng) -> Value {
+    [
+        json!(value),
+        json!(i32::from(value)),
+        json!(if value { "t" } else { "f" }),
+        json!(if value { "Y" } else { "N" }),
+    ][random.usize(..4)]
+    .clone()
 }
 
 fn placeholder(random: &mut fastrand::Rng) -> Value {
@@ -364,9 +498,9 @@ fn profile(city: Option<&str>) -> Value {
 }
 
 /// The schema of the row, with types for the columns whose values need them.
-fn row_schema(field: &str) -> Value {
+fn row_schema(field: &str, temporal: &str) -> Value {
     let mut fields = vec![
-        json!({"type": "int32", "name": "io.debezium.time.Date", "field": "signed_up"}),
+        json!({"name": temporal, "version": 1, "field": "signed_up"}),
         json!({"type": "bytes", "name": "org.apache.kafka.connect.data.Decimal",
                "parameters": {"scale": "2"}, "field": "balance"}),
     ];
@@ -390,7 +524,8 @@ fn debezium_record(model: &Model, random: &mut fastrand::Rng) -> Value {
     };
     let envelope = debezium(op, &before, &after);
     if has_schema {
-        let schema = json!({"fields": [row_schema("before"), row_schema("after")]});
+        let image = |field| row_schema(field, model.temporal);
+        let schema = json!({"fields": [image("before"), image("after")]});
         json!({"schema": schema, "payload": envelope})
     } else {
         envelope
@@ -403,20 +538,13 @@ fn dms_row(image: &Image, random: &mut fastrand::Rng) -> Value {
     for (column, cell) in image {
         let value = match cell {
             Cell::Null | Cell::Unavailable => Value::Null,
-            Cell::Text(text) => json!(text),
+            Cell::Text(text) | Cell::Temporal(_, text) => json!(text),
             Cell::Int(number) if random.bool() => number.to_string().into(),
             Cell::Int(number) => json!(number),
             Cell::Decimal(unscaled) if random.bool() => decimal(*unscaled).into(),
             // A `Value` would lose digits: the quotes are removed from the text.
             Cell::Decimal(unscaled) => format!("#{}#", decimal(*unscaled)).into(),
-            Cell::Date(date) => iso(*date).into(),
-            Cell::Bool(value) => [
-                json!(value),
-                json!(i32::from(*value)),
-                json!(if *value { "t" } else { "f" }),
-                json!(if *value { "Y" } else { "N" }),
-            ][random.usize(..4)]
-            .clone(),
+            Cell::Bool(value) => boolean(*value, random),
             Cell::Profile(city) => profile(city.as_deref()).to_string().into(),
         };
         row.insert((*column).to_owned(), value);
@@ -430,12 +558,15 @@ fn dynamodb_row(image: &Image, random: &mut fastrand::Rng) -> Value {
     for (column, cell) in image {
         let value = match cell {
             Cell::Null | Cell::Unavailable => json!({"NULL": true}),
-            Cell::Text(text) => json!({"S": text}),
+            Cell::Text(text) | Cell::Temporal(_, text) => json!({"S": text}),
             Cell::Int(number) => json!({"N": number.to_string()}),
             Cell::Decimal(unscaled) if random.bool() => json!({"S": decimal(*unscaled)}),
             Cell::Decimal(unscaled) => json!({"N": decimal(*unscaled)}),
-            Cell::Date(date) => json!({"S": iso(*date)}),
-            Cell::Bool(value) => json!({"BOOL": value}),
+            Cell::Bool(value) => match boolean(*value, random) {
+                Value::Number(number) => json!({"N": number.to_string()}),
+                Value::String(text) => json!({"S": text}),
+                value => json!({"BOOL": value}),
+            },
             Cell::Profile(Some(city)) => json!({"M": {"city": {"S": city}, "zip": {"N": "1"}}}),
             Cell::Profile(None) => json!({"M": {"zip": {"N": "2"}}}),
         };
@@ -481,14 +612,20 @@ proptest! {
         } else {
             model.before = None;
         }
-        let mut row = debezium_row(&model.after, &mut random, false);
+        let has_schema = random.bool();
+        let mut row = debezium_row(&model.after, &mut random, has_schema);
         match model.op {
             Op::Insert => row["__op"] = "c".into(),
             Op::Update => row["__deleted"] = "false".into(),
             Op::Snapshot => {}
             Op::Delete => row["__deleted"] = "true".into(),
         }
-        check("debezium", &model, &row.to_string())?;
+        let record = if has_schema {
+            json!({"schema": row_schema("Value", model.temporal), "payload": row})
+        } else {
+            row
+        };
+        check("debezium", &model, &record.to_string())?;
     }
 
     #[test]
