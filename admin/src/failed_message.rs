@@ -61,6 +61,8 @@ pub(crate) struct RejectedRecord {
     #[serde(default)]
     pub(crate) sub_sequence: u64,
     pub(crate) partition_key: Option<String>,
+    /// Seconds since 1970.
+    pub(crate) approximate_arrival: Option<f64>,
     pub(crate) explicit_hash_key: Option<String>,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<u32>,

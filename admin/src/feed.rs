@@ -34,6 +34,17 @@ impl Form {
     }
 }
 
+/// Image that an update has of the row before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowBefore {
+    /// The row, or at least its columns that changed.
+    Present,
+    /// None, or the columns of the key alone.
+    Absent,
+    /// Some unchanged columns, of which the record does not say whether they are the key.
+    Unknown,
+}
+
 /// A record without the layers around its data.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedRecord {
@@ -100,24 +111,50 @@ impl FeedRecord {
         row
     }
 
-    /// Returns whether an update has the row before; `None` where the record is no update of a row.
-    /// An image of the key alone is none.
-    pub(crate) fn has_row_before(&self) -> Option<bool> {
+    /// Returns the image that an update has of the row before; `None` where the record is no update
+    /// of a row.
+    pub(crate) fn row_before(&self) -> Option<RowBefore> {
         let record = &self.value;
-        let (is_update, before) = match self.form {
-            Form::Envelope => (record["op"] == "u", &record["before"]),
+        let (is_update, before, after) = match self.form {
+            Form::Envelope => (record["op"] == "u", &record["before"], &record["after"]),
             Form::Dms => (
                 record["metadata"]["operation"] == "update",
                 &record["before-image"],
+                &record["data"],
             ),
             Form::Dynamodb => (
                 record["eventName"] == "MODIFY",
                 &record["dynamodb"]["OldImage"],
+                &record["dynamodb"]["NewImage"],
             ),
             Form::ContactChange | Form::Plain | Form::Tombstone | Form::Unknown => return None,
         };
-        let columns = before.as_object().map_or(0, Map::len);
-        is_update.then_some(columns > 1)
+        if !is_update {
+            return None;
+        }
+        let Some(before) = before.as_object().filter(|image| !image.is_empty()) else {
+            return Some(RowBefore::Absent);
+        };
+        // DynamoDB writes whole items.
+        let is_whole = self.form == Form::Dynamodb
+            || after
+                .as_object()
+                .is_some_and(|after| after.keys().all(|name| before.contains_key(name)));
+        let key = self.key.as_deref().and_then(key_fields);
+        Some(if is_whole {
+            RowBefore::Present
+        } else if let Some(key) = key {
+            let is_of_key = before.keys().all(|name| key.contains(name));
+            if is_of_key {
+                RowBefore::Absent
+            } else {
+                RowBefore::Present
+            }
+        } else if before.iter().any(|(name, value)| after[name] != *value) {
+            RowBefore::Present
+        } else {
+            RowBefore::Unknown
+        })
     }
 
     /// Returns the column of the contact's id, as the record names it beside the row: the key's
@@ -208,14 +245,21 @@ fn untagged(value: &Value) -> Value {
 /// Returns the field of a JSON key with the contact's id, if the key has one field; empty for a key
 /// that is plain text.
 fn key_column(key: &[u8]) -> Option<String> {
+    if let Some(fields) = key_fields(key) {
+        return only(fields.into_iter());
+    }
     let text = str::from_utf8(key).ok()?;
-    let Ok(Value::Object(mut object)) = serde_json::from_str(text) else {
-        return (!text.is_empty() && text != "default").then(String::new);
-    };
+    (!text.is_empty() && text != "default").then(String::new)
+}
+
+/// Returns the fields of a JSON key, with or without the schema of Kafka Connect around it; `None`
+/// for another key.
+fn key_fields(key: &[u8]) -> Option<Vec<String>> {
+    let mut object: Map<String, Value> = serde_json::from_slice(key).ok()?;
     if let Some(Value::Object(payload)) = object.remove("payload") {
         object = payload;
     }
-    only(object.into_iter().map(|(name, _)| name))
+    Some(object.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Returns the only item.
@@ -277,19 +321,65 @@ mod tests {
 
     #[test]
     fn an_image_of_the_key_alone_is_no_row_before() {
-        let of = |op: &str, before: Value| {
-            read(&json!({"op": op, "source": {}, "before": before, "after": {"id": 1, "x": 2}}))
-                .has_row_before()
+        let of = |op: &str, key: &str, before: Value| {
+            let update = json!({"op": op, "source": {}, "before": before,
+                                "after": {"id": 1, "tenant": 2, "x": 2}});
+            let key = (!key.is_empty()).then(|| key.as_bytes().to_vec());
+            FeedRecord {
+                key,
+                ..read(&update)
+            }
+            .row_before()
         };
-        assert_eq!(of("u", json!({"id": 1, "x": 1})), Some(true));
-        assert_eq!(of("u", json!({"id": 1})), Some(false));
-        assert_eq!(of("u", Value::Null), Some(false));
-        assert_eq!(of("c", Value::Null), None);
-        let dms = json!({"metadata": {"record-type": "data", "operation": "update"},
-                         "data": {"id": 1}, "before-image": {}});
-        assert_eq!(read(&dms).has_row_before(), Some(false));
-        let modified = json!({"eventName": "MODIFY", "dynamodb":
-            {"OldImage": {"id": {"S": "1"}, "x": {"N": "1"}}}});
-        assert_eq!(read(&modified).has_row_before(), Some(true));
+        let composite = r#"{"id":1,"tenant":2}"#;
+        let with_schema = r#"{"schema":{},"payload":{"id":1,"tenant":2}}"#;
+        let of_key = json!({"id": 1, "tenant": 2});
+        for (op, key, before, expected) in [
+            (
+                "u",
+                "",
+                json!({"id": 1, "tenant": 2, "x": 1}),
+                Some(RowBefore::Present),
+            ),
+            (
+                "u",
+                composite,
+                json!({"id": 1, "tenant": 2, "x": 2}),
+                Some(RowBefore::Present),
+            ),
+            (
+                "u",
+                composite,
+                json!({"id": 1, "x": 2}),
+                Some(RowBefore::Present),
+            ),
+            ("u", composite, of_key.clone(), Some(RowBefore::Absent)),
+            ("u", with_schema, of_key.clone(), Some(RowBefore::Absent)),
+            ("u", "", of_key.clone(), Some(RowBefore::Unknown)),
+            ("u", "1", of_key, Some(RowBefore::Unknown)),
+            ("u", composite, Value::Null, Some(RowBefore::Absent)),
+            ("c", composite, Value::Null, None),
+        ] {
+            assert_eq!(of(op, key, before.clone()), expected, "{op} {key} {before}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_changed_is_a_row_before() {
+        let dms = |before: Value| {
+            let update = json!({"metadata": {"record-type": "data", "operation": "update"},
+                                "data": {"id": 1, "x": 2}, "before-image": before});
+            read(&update).row_before()
+        };
+        assert_eq!(dms(json!({})), Some(RowBefore::Absent));
+        assert_eq!(dms(json!({"x": 1})), Some(RowBefore::Present));
+        assert_eq!(dms(json!({"id": 1})), Some(RowBefore::Unknown));
+        let modified = json!({"eventName": "MODIFY", "dynamodb": {"OldImage": {"id": {"S": "1"}},
+            "NewImage": {"id": {"S": "1"}, "x": {"N": "1"}}}});
+        assert_eq!(
+            read(&modified).row_before(),
+            Some(RowBefore::Present),
+            "an item is whole"
+        );
     }
 }

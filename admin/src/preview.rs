@@ -40,7 +40,7 @@ and rejected.
 Exit code 1: a record would be rejected.")]
 pub(crate) struct Args {
     /// A Lambda event, one record of the format of the settings, a JSON array of records, or one
-    /// record per line; `-` reads standard input
+    /// record per line (`null` is a tombstone); `-` reads standard input
     file: PathBuf,
     /// Show only the number of records of each outcome, and the calls
     #[arg(long)]
@@ -74,7 +74,7 @@ pub(crate) struct Plan {
 
 /// Runs the command.
 pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
-    let text = input::text(&args.file)?;
+    let content = input::content(&args.file)?;
     let (environment, document) = target.document().await?;
     // A preview stores no dead letter, so that it needs no queue.
     let registry = target.registry;
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
         .behavior_version(aws_config::BehaviorVersion::latest())
         .build();
     let pipeline = App::of(registry).pipeline(environment.preset, &settings, &aws)?;
-    let records = input::records(&text);
+    let records = input::records(&content);
     let aggregates = Aggregates::of(&records);
     let records = split_aggregates(records, &aggregates);
     let uncounted = registry.iter().map(|system| system.uncounted_calls);
@@ -94,14 +94,14 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
     Ok(report.is_clean())
 }
 
-/// Reads the text of a file, or of standard input if the file is `-`.
-pub(crate) fn text(file: &Path) -> Result<String, Failure> {
-    input::text(file)
+/// Reads the bytes of a file, or of standard input if the file is `-`.
+pub(crate) fn content(file: &Path) -> Result<Vec<u8>, Failure> {
+    input::content(file)
 }
 
 /// Parses records of any format: a Lambda event, an array, one record, or one per line.
-pub(crate) fn records(text: &str) -> Vec<Record<'_>> {
-    input::records(text)
+pub(crate) fn records(content: &[u8]) -> Vec<Record<'_>> {
+    input::records(content)
 }
 
 /// Returns whether no record would be rejected, and the table of the records' writes.

@@ -52,15 +52,16 @@ The output is a settings document. Its last comments show what the first
 records would become.
 Exit code 1: a record would be rejected.")]
 pub(crate) struct GuessArgs {
-    /// Records of the feed, one per line, or a Lambda event; `-` reads standard input
+    /// Records of the feed, one per line (`null` is a tombstone), or a Lambda event; `-` reads
+    /// standard input
     file: PathBuf,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     let Command::Guess(args) = &args.command;
-    let text = preview::text(&args.file)?;
-    let records = preview::records(&text);
+    let content = preview::content(&args.file)?;
+    let records = preview::records(&content);
     let aggregates = Aggregates::of(&records);
     let records = split_aggregates(records, &aggregates);
     let samples: Vec<FeedRecord> = records.iter().map(FeedRecord::of).collect();

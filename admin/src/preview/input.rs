@@ -1,7 +1,7 @@
-//! Reads a file of changes as the records of one batch. The text of each change is not modified,
+//! Reads a file of changes as the records of one batch. The bytes of each change are not modified,
 //! even if it is invalid.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use base64_simd::STANDARD;
@@ -11,14 +11,18 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 
-/// Reads the text of a file, or of standard input if the file is `-`.
-pub(super) fn text(file: &Path) -> Result<String, Failure> {
-    let text = if file == Path::new("-") {
-        io::read_to_string(io::stdin())
+/// First bytes of the layers that make a file one record: gzip, zstd and a KPL aggregate.
+const LAYERS: [&[u8]; 3] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xf3\x89\x9a\xc2"];
+
+/// Reads the bytes of a file, or of standard input if the file is `-`.
+pub(super) fn content(file: &Path) -> Result<Vec<u8>, Failure> {
+    let content = if file == Path::new("-") {
+        let mut content = Vec::new();
+        io::stdin().read_to_end(&mut content).map(|_| content)
     } else {
-        std::fs::read_to_string(file)
+        std::fs::read(file)
     };
-    text.map_err(|error| {
+    content.map_err(|error| {
         Failure::new(
             format!("{}: {error}", file.display()),
             "name a readable file, or - for standard input",
@@ -26,26 +30,46 @@ pub(super) fn text(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Parses a Lambda event, a JSON array of changes, one change, or one change per line.
-pub(super) fn records(text: &str) -> Vec<Record<'_>> {
-    if let Ok(records) = envelope(text) {
+/// Parses a Lambda event, a JSON array of changes, one change, one change per line, or one record
+/// of bytes that begin as a layer.
+pub(super) fn records(content: &[u8]) -> Vec<Record<'_>> {
+    if LAYERS.iter().any(|layer| content.starts_with(layer)) {
+        return vec![record(content)];
+    }
+    if let Ok(text) = str::from_utf8(content)
+        && let Some(records) = json_records(text)
+    {
         return records;
     }
-    if let Ok(changes) = serde_json::from_str::<Vec<&RawValue>>(text) {
-        return changes
-            .into_iter()
-            .map(|change| record(change.get()))
-            .collect();
-    }
-    if let Ok(change) = serde_json::from_str::<&RawValue>(text) {
-        return vec![record(change.get())];
-    }
-    text.lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(record)
+    content
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+        .map(|line| record(line.strip_suffix(b"\r").unwrap_or(line)))
         .collect()
 }
 
-fn record(change: &str) -> Record<'static> {
+/// Returns the records of a text that is one JSON value; `None` for other texts.
+fn json_records(text: &str) -> Option<Vec<Record<'_>>> {
+    if let Ok(records) = envelope(text) {
+        return Some(records);
+    }
+    if let Ok(changes) = serde_json::from_str::<Vec<&RawValue>>(text) {
+        let changes = changes.into_iter();
+        return Some(
+            changes
+                .map(|change| record(change.get().as_bytes()))
+                .collect(),
+        );
+    }
+    let change = serde_json::from_str::<&RawValue>(text).ok()?;
+    Some(vec![record(change.get().as_bytes())])
+}
+
+/// Returns the record with this change. `null` is a record without data, as
+/// `kafka-console-consumer` prints a tombstone.
+fn record(change: &[u8]) -> Record<'static> {
+    if change.trim_ascii() == b"null" {
+        return Record::of_data("");
+    }
     Record::of_data(STANDARD.encode_to_string(change))
 }

@@ -110,12 +110,13 @@ impl Replay<'_> {
         let mut decided = Vec::with_capacity(records.len());
         for record in records {
             let identity = self.store.identity(&record);
-            if !self.store.done.contains(&identity) {
-                let received = record.received();
-                let context = record.context(&received);
-                let decision = self.policy.decide(&record.data, context);
-                decided.push((identity, record, decision));
+            if self.store.done.contains(&identity) {
+                continue;
             }
+            let received = record.received();
+            let context = record.context(&received);
+            let decision = self.policy.decide(&record.data, context);
+            decided.push((identity, record, decision));
         }
         decided
     }
@@ -159,6 +160,10 @@ impl Replay<'_> {
                 ReplayDecision::Filtered => {
                     self.report.filtered += 1;
                     state.is_kept = true;
+                    continue;
+                }
+                ReplayDecision::Unneeded => {
+                    self.report.unneeded += 1;
                     continue;
                 }
                 ReplayDecision::Skipped(reason) => reason.into_owned(),

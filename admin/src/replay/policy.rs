@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 
 use contact_sync::adapters::{Registry, Section};
-use contact_sync::model::{ContactChange, Record, Refusal};
+use contact_sync::model::{Data, Origin, Record, Refusal};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
-use contact_sync::source::layers::decompressed;
 use contact_sync::source::{Decoded, RecordDecoder};
 use contact_sync::transform::GuardMode;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::super::deployment::names;
 use super::super::filter::Filter;
-use super::super::replay_flag::{UnflaggableError, set_replay_flag};
+use super::super::replay_flag::{UnflaggableError, set_flag_and_time, set_replay_flag};
 
 /// Policy of a replay, from the settings and the options.
 #[derive(Debug)]
@@ -42,7 +41,8 @@ pub(super) struct RecordContext<'a> {
     pub(super) is_selected: bool,
     /// Whether the data contains other records too.
     pub(super) is_part: bool,
-    /// Whether the record is marked as put back beside its data, which stays as it is.
+    /// Whether the record is marked as put back beside its data, which stays as it is. Its
+    /// timestamp goes back with it.
     pub(super) is_marked: bool,
     /// The record as the function would get it; made of the data alone where it is absent.
     pub(super) record: Option<&'a Record<'a>>,
@@ -55,6 +55,8 @@ pub(super) enum ReplayDecision {
     PutBack(Vec<u8>),
     /// The filters exclude the record.
     Filtered,
+    /// The function filters the record, which needs no return.
+    Unneeded,
     /// The record is not put back, for this reason.
     Skipped(Cow<'static, str>),
     /// The record is not put back: the function would reject it again, with this code.
@@ -65,6 +67,12 @@ const AGGREGATE: &str = "it is a KPL aggregate of several records and cannot be 
                          --force puts it back unmodified";
 const NO_OBJECT: &str =
     "it is not a JSON object and cannot be flagged; --force puts it back unmodified";
+const TOMBSTONE: &str = "it has no data, and no place for the flag and its time: it could delete a \
+                         newer contact; --force puts it back unmodified";
+const NO_FLAG: &str = "the function reads no flag in it: it could overwrite a newer change; \
+                       --force puts it back regardless";
+const NO_TIME: &str = "it has no time of its own, and none can be added: it could overwrite a \
+                       newer change; --force puts it back regardless";
 const GUARD_OFF: &str = "guard.mode is off: it could overwrite a newer change; \
                          --force puts it back regardless";
 impl ReplayPolicy {
@@ -100,9 +108,14 @@ impl ReplayPolicy {
     /// function rejects again is not put back. Records of a discarded batch or of the stream may
     /// never have been validated: an invalid one is put back, and becomes a dead letter.
     pub(super) fn decide(&self, data: &[u8], context: RecordContext<'_>) -> ReplayDecision {
-        let change = self.change(data, context.record);
-        let rejected_again = rejected_again(&change, context);
-        let change = change.ok().flatten();
+        let returning = context.record.map(without_arrival);
+        let decoded = self.decoded(data, returning.as_ref(), OffsetDateTime::now_utc());
+        let rejected_again = rejected_again(&decoded, context);
+        let is_unneeded = matches!(decoded, Ok(Decoded::Filtered(_)));
+        let change = match decoded {
+            Ok(Decoded::Change(change)) => Some(change),
+            Ok(Decoded::Filtered(_)) | Err(_) => None,
+        };
         let routed = change
             .as_ref()
             .and_then(|change| self.router.route(change).ok())
@@ -118,6 +131,9 @@ impl ReplayPolicy {
                 return ReplayDecision::Filtered;
             }
         }
+        if is_unneeded {
+            return ReplayDecision::Unneeded;
+        }
         if let (false, Some(code)) = (self.allows_rejected, &rejected_again) {
             return ReplayDecision::RejectedAgain(code.clone());
         }
@@ -129,45 +145,143 @@ impl ReplayPolicy {
         {
             return ReplayDecision::Skipped(reason);
         }
-        if context.is_marked {
-            return ReplayDecision::PutBack(data.to_vec());
-        }
-        // Compressed data has no place for the flag, and is put back decompressed.
-        let plain = decompressed(data);
-        let unflaggable = match set_replay_flag(plain.as_deref().unwrap_or(data)) {
-            Ok(flagged) if !context.is_part => return ReplayDecision::PutBack(flagged),
-            Ok(_) | Err(UnflaggableError::Aggregate) => AGGREGATE,
-            Err(UnflaggableError::NoObject) => NO_OBJECT,
+        let returned = if context.is_marked {
+            let has_time = self.time(data, context.record).is_some();
+            Returned::beside(data, change.is_none() || has_time)
+        } else if context.is_part {
+            Returned::unmodified(data, AGGREGATE)
+        } else {
+            self.returned(data, change.is_some(), context.record, returning.as_ref())
         };
         // A record that is rejected again overwrites nothing, and needs no flag.
-        if self.force || (self.allows_rejected && rejected_again.is_some()) {
-            ReplayDecision::PutBack(data.to_vec())
-        } else {
-            ReplayDecision::Skipped(unflaggable.into())
+        let is_allowed = self.force || (self.allows_rejected && rejected_again.is_some());
+        match returned.problem {
+            Some(problem) if !is_allowed => ReplayDecision::Skipped(problem.into()),
+            _ => ReplayDecision::PutBack(returned.data),
+        }
+    }
+}
+
+/// Record as it is put back.
+#[derive(Debug)]
+struct Returned {
+    data: Vec<u8>,
+    /// Reason why it could overwrite a newer change, although the destinations are guarded.
+    problem: Option<&'static str>,
+}
+
+impl Returned {
+    fn unmodified(data: &[u8], problem: &'static str) -> Self {
+        Self {
+            data: data.to_vec(),
+            problem: Some(problem),
+        }
+    }
+
+    /// Returns a record whose flag and time are beside its data.
+    fn beside(data: &[u8], has_time: bool) -> Self {
+        Self {
+            data: data.to_vec(),
+            problem: (!has_time).then_some(NO_TIME),
         }
     }
 }
 
 impl ReplayPolicy {
-    /// Decodes the change of a record; `None` for one that the function filters. The record would
-    /// arrive again at the current time.
-    fn change(
+    /// Returns the data with the flag, and with the record's arrival where the change has no time
+    /// of its own: the stream gives the record a new arrival. Invalid data needs no time.
+    fn returned(
+        &self,
+        data: &[u8],
+        is_change: bool,
+        first: Option<&Record<'_>>,
+        returning: Option<&Record<'_>>,
+    ) -> Returned {
+        let flagged = match set_replay_flag(data) {
+            Ok(flagged) => flagged,
+            Err(UnflaggableError::Aggregate) => return Returned::unmodified(data, AGGREGATE),
+            Err(UnflaggableError::NoObject) if data.is_empty() => {
+                return Returned::unmodified(data, TOMBSTONE);
+            }
+            Err(UnflaggableError::NoObject) => return Returned::unmodified(data, NO_OBJECT),
+        };
+        let mut returned = Returned {
+            data: flagged,
+            problem: None,
+        };
+        if !is_change {
+            return returned;
+        }
+        if !self.is_flagged(&returned.data, returning) {
+            returned.problem = Some(NO_FLAG);
+        } else if self.time(&returned.data, returning).is_none() {
+            let arrival = first.and_then(arrival);
+            let timed = arrival.and_then(|arrival| {
+                // As the function compares it: without a part of a millisecond.
+                let millis = arrival.unix_timestamp_nanos() / 1_000_000;
+                let arrival = OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()?;
+                let mut candidates = set_flag_and_time(data, arrival).into_iter();
+                candidates.find(|data| {
+                    self.is_flagged(data, returning) && self.time(data, returning) == Some(arrival)
+                })
+            });
+            match timed {
+                Some(timed) => returned.data = timed,
+                None => returned.problem = Some(NO_TIME),
+            }
+        }
+        returned
+    }
+
+    /// Returns whether the function reads the flag in the data.
+    fn is_flagged(&self, data: &[u8], record: Option<&Record<'_>>) -> bool {
+        let decoded = self.decoded(data, record, OffsetDateTime::now_utc());
+        matches!(decoded, Ok(Decoded::Change(change)) if change.replay)
+    }
+
+    /// Returns the time of the change; `None` where it is that of the decoding.
+    fn time(&self, data: &[u8], record: Option<&Record<'_>>) -> Option<OffsetDateTime> {
+        let now = OffsetDateTime::now_utc();
+        let at = |now| match self.decoded(data, record, now) {
+            Ok(Decoded::Change(change)) => Some(change.occurred_at),
+            _ => None,
+        };
+        at(now).filter(|time| at(now - Duration::MINUTE) == Some(*time))
+    }
+
+    /// Decodes data as that of a record that arrived at `now` where it names no arrival.
+    fn decoded(
         &self,
         data: &[u8],
         record: Option<&Record<'_>>,
-    ) -> Result<Option<Box<ContactChange>>, Box<Refusal>> {
-        let now = OffsetDateTime::now_utc();
-        let decoded = if let Some(record) = record {
-            self.decoder.decode(record, now)
-        } else {
-            let text = base64_simd::STANDARD.encode_to_string(data);
-            self.decoder.decode(&Record::of_data(text), now)
+        now: OffsetDateTime,
+    ) -> Result<Decoded, Box<Refusal>> {
+        let text = base64_simd::STANDARD.encode_to_string(data);
+        let Some(record) = record else {
+            return self.decoder.decode(&Record::of_data(text), now);
         };
-        Ok(match decoded? {
-            Decoded::Change(change) => Some(change),
-            Decoded::Filtered(_) => None,
-        })
+        let record = Record {
+            data: record.data.as_ref().map(|_| Data::Base64(text.into())),
+            ..record.clone()
+        };
+        self.decoder.decode(&record, now)
     }
+}
+
+/// Returns the record as it arrives again, at a time that is not known yet.
+fn without_arrival<'a>(record: &Record<'a>) -> Record<'a> {
+    let mut record = record.clone();
+    match &mut record.origin {
+        Origin::Kinesis(origin) => origin.approximate_arrival = None,
+        Origin::Kafka(origin) => origin.timestamp = None,
+    }
+    record
+}
+
+/// Returns the time at which the record arrived first.
+fn arrival(record: &Record<'_>) -> Option<OffsetDateTime> {
+    let arrived_at = record.arrived_at(OffsetDateTime::UNIX_EPOCH);
+    (arrived_at != OffsetDateTime::UNIX_EPOCH).then_some(arrived_at)
 }
 
 /// Returns the reason why an older change can overwrite a newer one at a destination.
@@ -190,14 +304,14 @@ fn unguarded(section: &Section, mode: GuardMode) -> Option<Cow<'static, str>> {
 /// If its data is a valid change, returns the code of the dead letter itself: the values may not
 /// fit the destination.
 fn rejected_again(
-    change: &Result<Option<Box<ContactChange>>, Box<Refusal>>,
+    decoded: &Result<Decoded, Box<Refusal>>,
     context: RecordContext<'_>,
 ) -> Option<String> {
     // The data of a part is that of its whole aggregate.
     if !context.is_selected || context.is_part {
         return None;
     }
-    match change {
+    match decoded {
         Err(refusal) => Some(refusal.rejection.code.to_string()),
         Ok(_) => context.rejected_unsent.map(str::to_owned),
     }
@@ -206,6 +320,7 @@ fn rejected_again(
 #[cfg(test)]
 mod tests {
     use contact_sync::adapters::{DESTINATIONS, REGISTRY};
+    use contact_sync::model::KafkaOrigin;
     use contact_sync::settings::{Layer, Preset, load};
 
     use super::*;
@@ -237,26 +352,157 @@ mod tests {
             ReplayDecision::PutBack(data) if data.starts_with(b"{\"replay\":true") => "flagged",
             ReplayDecision::PutBack(_) => "unmodified",
             ReplayDecision::Filtered => "filtered",
+            ReplayDecision::Unneeded => "unneeded",
             ReplayDecision::Skipped(reason) => reason.split([' ', ':']).next().expect("a word"),
             ReplayDecision::RejectedAgain(code) => code,
         }
     }
 
+    /// Returns a record of Kinesis that arrived first at 2025-11-20T10:15:00.125Z.
+    fn arrived(data: &[u8]) -> Record<'static> {
+        let mut record = Record::of_data(base64_simd::STANDARD.encode_to_string(data));
+        if let Origin::Kinesis(origin) = &mut record.origin {
+            origin.approximate_arrival = Some(1_763_633_700.125);
+            origin.partition_key = Some(r#"{"id":"c-1"}"#.into());
+        }
+        record
+    }
+
+    const SOURCE: &str =
+        "[source]\nformat = \"debezium\"\ncolumns = { id = \"id\", type = \"kind\" }";
+
     #[test]
     fn a_row_of_a_feed_is_judged_in_its_format() {
-        let source = "[source]\nformat = \"debezium\"\ncolumns = { id = \"id\", type = \"kind\" }";
-        let document = &format!("{GUARDED}\n{source}");
-        let context = RecordContext {
-            is_selected: true,
-            ..RecordContext::default()
-        };
+        let document = &format!("{GUARDED}\n{SOURCE}");
         for (row, expected) in [
             (r#"{"id":"c-1","kind":"lead"}"#, "flagged"),
             (r#"{"id":"c-1","kind":"friend"}"#, "UNKNOWN_TYPE"),
-            (r#"{"ts_ms":1}"#, "flagged"),
+            (r#"{"ts_ms":1}"#, "unneeded"),
+            ("", "unneeded"),
         ] {
-            let decision = policy(document, &[], false).decide(row.as_bytes(), context);
-            assert_eq!(summary(&decision), expected, "{row}");
+            let record = &arrived(row.as_bytes());
+            let context = RecordContext {
+                is_selected: true,
+                record: Some(record),
+                ..RecordContext::default()
+            };
+            for force in [false, true] {
+                let decision = policy(document, &[], force).decide(row.as_bytes(), context);
+                if !force || expected == "unneeded" {
+                    assert_eq!(summary(&decision), expected, "{row}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_without_a_time_keeps_its_first_arrival() {
+        let document = &format!("{GUARDED}\n{SOURCE}");
+        let first = "2025-11-20T10:15:00.125Z";
+        let millis = 1_763_633_700_125_i64;
+        let row = r#"{"id":"c-1","kind":"lead"}"#;
+        let event = r#""specversion":"1.0","id":"e","source":"/s","type":"t""#;
+        let timed = format!(r#"{{"__source_ts_ms":7,{}"#, &row[1..]);
+        let timed_event = format!(r#"{{{event},"time":"2026-01-01T00:00:00Z","data":{row}}}"#);
+        for (data, fields) in [
+            (row.to_owned(), format!(r#""__source_ts_ms":{millis},"#)),
+            (
+                format!(r#"{{"id":"c-1","kind":"lead","__source_ts_ms":{millis}}}"#),
+                String::new(),
+            ),
+            (timed, String::new()),
+            (
+                format!(r#"{{{event},"data":{row}}}"#),
+                format!(r#""time":"{first}","#),
+            ),
+            (timed_event, String::new()),
+        ] {
+            let record = &arrived(data.as_bytes());
+            let context = RecordContext {
+                is_selected: true,
+                record: Some(record),
+                ..RecordContext::default()
+            };
+            let decision = policy(document, &[], false).decide(data.as_bytes(), context);
+            let expected = format!(r#"{{"replay":true,{fields}{}"#, &data[1..]);
+            assert_eq!(
+                decision,
+                ReplayDecision::PutBack(expected.into_bytes()),
+                "{data}"
+            );
+        }
+        let with_schema = br#"{"schema":null,"payload":{"id":"c-1","kind":"lead"}}"#;
+        let record = &arrived(with_schema);
+        let context = RecordContext {
+            record: Some(record),
+            ..RecordContext::default()
+        };
+        let decision = policy(document, &[], false).decide(with_schema, context);
+        let row = format!(r#"{{"__source_ts_ms":{millis},"id":"c-1","kind":"lead"}}"#);
+        let expected = format!(r#"{{"replay":true,"schema":null,"payload":{row}}}"#);
+        assert_eq!(decision, ReplayDecision::PutBack(expected.into_bytes()));
+    }
+
+    #[test]
+    fn a_change_that_can_carry_no_flag_or_no_time_needs_force() {
+        let deletes = SOURCE.replace("columns", "tombstones = \"delete\"\ncolumns");
+        let document = &format!("{GUARDED}\n{deletes}");
+        let tombstone = &br#"{"schema":null,"payload":null}"#[..];
+        let row = &br#"{"id":"c-1","kind":"lead"}"#[..];
+        let bare = &br#"{"before":null,"after":{"id":"c-1","kind":"lead"}}"#[..];
+        let of_no_arrival = |data: &[u8]| {
+            let mut record = arrived(data);
+            if let Origin::Kinesis(origin) = &mut record.origin {
+                origin.approximate_arrival = None;
+            }
+            record
+        };
+        for (data, record, reason) in [
+            (&b""[..], arrived(b""), TOMBSTONE),
+            (tombstone, arrived(tombstone), NO_FLAG),
+            (bare, arrived(bare), NO_TIME),
+            (row, of_no_arrival(row), NO_TIME),
+        ] {
+            let context = RecordContext {
+                record: Some(&record),
+                ..RecordContext::default()
+            };
+            assert_eq!(
+                policy(document, &[], false).decide(data, context),
+                ReplayDecision::Skipped(reason.into())
+            );
+            let forced = policy(document, &[], true).decide(data, context);
+            assert!(matches!(forced, ReplayDecision::PutBack(_)), "{forced:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_kafka_needs_a_time_in_its_data_or_beside_it() {
+        let document = &format!("{GUARDED}\n{SOURCE}");
+        let policy = policy(document, &[], false);
+        let row = r#"{"id":"c-1","kind":"lead"}"#;
+        let timed = r#"{"id":"c-1","kind":"lead","__source_ts_ms":7}"#;
+        for (data, timestamp, expected) in [
+            (row, Some(1_763_633_700_123), "unmodified"),
+            (row, None, "it"),
+            (timed, None, "unmodified"),
+            (timed, Some(1_763_633_700_123), "unmodified"),
+        ] {
+            let record = &Record {
+                origin: Origin::Kafka(KafkaOrigin {
+                    topic_partition: "contacts-0".into(),
+                    timestamp,
+                    ..KafkaOrigin::default()
+                }),
+                ..arrived(data.as_bytes())
+            };
+            let context = RecordContext {
+                is_marked: true,
+                record: Some(record),
+                ..RecordContext::default()
+            };
+            let decision = policy.decide(data.as_bytes(), context);
+            assert_eq!(summary(&decision), expected, "{data} {timestamp:?}");
         }
     }
 

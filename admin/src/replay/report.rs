@@ -20,6 +20,8 @@ pub(super) struct Report {
     pub(super) deleted: u64,
     /// Records and messages that the filters exclude.
     pub(super) filtered: u64,
+    /// Records that the function filters, which need no return.
+    pub(super) unneeded: u64,
     /// The limit, if it is reached: nothing beyond it was changed.
     pub(super) limit: Option<u64>,
     /// Text for a replay that finds nothing.
@@ -74,6 +76,7 @@ impl Report {
             "put_back": self.put_back,
             "deleted": self.deleted,
             "filtered": self.filtered,
+            "unneeded": self.unneeded,
             "limit_reached": self.limit.is_some(),
             "left": left,
         })
@@ -92,7 +95,14 @@ impl Report {
         if self.filtered > 0 {
             let _ = write!(text, ", {} excluded by the filters", self.filtered);
         }
-        let found = self.put_back + self.deleted + self.filtered;
+        if self.unneeded > 0 {
+            let _ = write!(
+                text,
+                ", {} not needed: the function filters them",
+                counted(self.unneeded, "record")
+            );
+        }
+        let found = self.put_back + self.deleted + self.filtered + self.unneeded;
         if found == 0 && self.skipped.is_empty() && self.limit.is_none() {
             let _ = write!(text, ": {}", self.nothing);
         }

@@ -6,6 +6,7 @@ use contact_sync::lambda::envelope;
 use contact_sync::model::{self, Data, KafkaOrigin, KinesisOrigin, Origin as RecordOrigin};
 use contact_sync::source::layers::{Aggregates, split_aggregates};
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::super::failed_message::{
     BatchInfo, Discarded, DiscardedBatch, FailedMessage, Rejected, RejectedRecord,
@@ -55,6 +56,8 @@ pub(super) struct Record {
     pub(super) sub_sequence: u64,
     /// Partition key of Kinesis.
     pub(super) key: String,
+    /// First arrival in the stream of Kinesis, in seconds since 1970.
+    pub(super) arrival: Option<f64>,
     /// Explicit hash key of Kinesis, which decides the shard in place of the key.
     pub(super) hash_key: Option<u128>,
     pub(super) data: Vec<u8>,
@@ -160,6 +163,7 @@ impl Finder {
         let mut record = Record {
             place: Place::Stream(stream),
             key: rejected.partition_key.unwrap_or_default(),
+            arrival: rejected.approximate_arrival,
             hash_key: rejected.explicit_hash_key.and_then(|key| key.parse().ok()),
             data: Vec::new(),
             rejected_by: reason.destination,
@@ -302,6 +306,11 @@ fn add_event(
     }
 }
 
+/// Returns a time in seconds since 1970.
+fn seconds(time: OffsetDateTime) -> f64 {
+    (time - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
+}
+
 /// Returns the bytes of a record's data; `None` if they are not base64.
 fn bytes(record: &model::Record<'_>) -> Option<Vec<u8>> {
     match record.data.as_ref()? {
@@ -346,6 +355,7 @@ impl Record {
                 let origin = KinesisOrigin {
                     sequence_number: Some(self.sequence_number.as_str().into()),
                     partition_key: Some(self.key.as_str().into()),
+                    approximate_arrival: self.arrival,
                     ..KinesisOrigin::default()
                 };
                 (RecordOrigin::Kinesis(origin), data)
@@ -401,6 +411,7 @@ impl Record {
             origin: RecordOrigin::Kinesis(KinesisOrigin {
                 sequence_number: Some(raw.sequence_number.into()),
                 partition_key: Some(raw.partition_key.into()),
+                approximate_arrival: raw.arrival.map(seconds),
                 ..KinesisOrigin::default()
             }),
             ..model::Record::of_data(base64_simd::STANDARD.encode_to_string(&raw.data))
@@ -423,6 +434,7 @@ impl Record {
             sequence_number: origin.sequence_number.clone()?.into_owned(),
             sub_sequence: origin.sub_sequence,
             key: origin.partition_key.clone()?.into_owned(),
+            arrival: origin.approximate_arrival,
             hash_key: origin.hash_key(),
             data: bytes(record)?,
             rejected_by: None,
@@ -458,6 +470,7 @@ impl Record {
             sequence_number: place.offset.to_string(),
             sub_sequence: 0,
             key: place.key.clone().unwrap_or_default(),
+            arrival: None,
             hash_key: None,
             place: Place::Function(place),
             data,

@@ -170,9 +170,8 @@ impl Guess {
         } else if self.has_tombstones {
             text += "tombstones = \"filter\"\n";
         }
-        let has_keys = self.format() == "debezium";
-        if let Some(key) = self.key.as_ref().filter(|_| has_keys) {
-            let _ = writeln!(text, "key = {}", quoted(key));
+        if self.format() == "debezium" {
+            text += &self.key();
         }
         if let Some(version) = names::version(&self.columns.keys().map(String::as_str)) {
             let _ = writeln!(text, "# version = {}", quoted(version));
@@ -195,6 +194,22 @@ impl Guess {
             }
         }
         text + &self.types()
+    }
+
+    /// Writes the key's field with the contact's id. The key of a table has its columns' names, so
+    /// that the column of the id is a guess where no record has a key.
+    fn key(&self) -> String {
+        if let Some(key) = &self.key {
+            return format!("key = {}\n", quoted(key));
+        }
+        match self.fields.get("id").filter(|column| !column.contains('.')) {
+            Some(column) => format!(
+                "# No record shows its key: the column of the id is a guess. \"\" is a key\n\
+                 # that is the id itself.\nkey = {}\n",
+                quoted(column)
+            ),
+            None => String::new(),
+        }
     }
 
     fn format(&self) -> &'static str {
@@ -290,6 +305,27 @@ mod tests {
             }
         }
         assert!(guess(&[tombstone(), sample(&json!(7))]).is_none());
+    }
+
+    #[test]
+    fn a_key_that_no_record_shows_is_the_column_of_the_id() {
+        let row = json!({"contact_id": "c-1", "segment": "L"});
+        let text = toml_of(&[sample(&row)]);
+        assert!(text.contains("is a guess"), "{text}");
+        assert!(text.contains("\nkey = \"contact_id\"\n"), "{text}");
+        let shown = FeedRecord {
+            key: Some(br#"{"pk":"c-1"}"#.to_vec()),
+            ..sample(&row)
+        };
+        let text = toml_of(&[shown]);
+        assert!(!text.contains("is a guess"), "{text}");
+        assert!(text.contains("\nkey = \"pk\"\n"), "{text}");
+        let in_json = json!({"doc": {"contact_id": "c-1"}, "segment": "L"});
+        let text = toml_of(&[sample(&in_json)]);
+        assert!(
+            !text.contains("\nkey = "),
+            "a key is no part of a JSON column: {text}"
+        );
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use testkit::kafka::ARN;
+use testkit::harness::{Logs, Mocks};
+use testkit::kafka::{self, ARN};
 use testkit::moto::Moto;
 use testkit::server::{Answer, Api, Reply, Request, Server};
+use testkit::stream::{failures, invoke_event};
 
 use crate::stage::{RunResult, Stage, event};
 
@@ -138,6 +140,40 @@ async fn a_dead_letter_of_kafka_is_put_back_by_invoking_the_function_with_it() {
         "the data is that of the dead letter, byte for byte"
     );
     assert_eq!(stage.waiting().await, 2);
+}
+
+#[tokio::test]
+async fn an_older_row_of_kafka_without_a_time_of_its_own_is_stale_after_a_replay() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    let mut stage = Stage::new(&moto, "kafka-rows").await;
+    stage.read_rows();
+    let function = Arc::new(Function::default());
+    let server = Server::start(Arc::clone(&function)).await;
+    let handler = stage.handler(&moto, &mocks);
+    let people = [("c-1", "lead"), ("c-2", "customer")];
+    let logs = Logs::listen();
+    for ((id, kind), offset) in people.into_iter().zip(0..) {
+        let row = |email: &str| json!({"id": id, "kind": kind, "email": email}).to_string();
+        let mut older = dead_letter(&stage, 0, offset, id);
+        older["record"]["data"] = base64(&row("old@example.net")).into();
+        stage.send(&older).await;
+        let newer = row("new@example.net");
+        let newer = kafka::record(0, 10 + offset, id, Some(newer.as_bytes()));
+        let answer = kafka::invoke(&handler, &[newer], "r")
+            .await
+            .expect("an answer");
+        let failed = kafka::failures(&answer);
+        assert!(failed.is_empty(), "{:?}", logs.fates());
+    }
+    let ran = admin(&stage, &server, &["replay", "--function", "sync"]).await;
+    assert_eq!(
+        ran.out, "2 changes put back, 2 messages deleted\n",
+        "{ran:?}"
+    );
+    for event in function.events() {
+        assert!(failures(&invoke_event(&handler, &event, "r").await).is_empty());
+    }
+    assert_eq!(logs.fates()[2..], ["superseded STALE", "superseded STALE"]);
 }
 
 #[tokio::test]

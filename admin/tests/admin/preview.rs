@@ -390,6 +390,47 @@ fn a_preview_with_a_rejected_record_counts_outcomes_and_exits_with_1() {
 }
 
 #[test]
+fn a_preview_of_raw_records_reads_tombstones_and_bytes_that_are_no_text() {
+    let config = |tombstones: &str| {
+        file(&format!(
+            "[source]\nformat = \"debezium\"\ntombstones = \"{tombstones}\"\n\
+             columns = {{ id = \"id\", type = \"kind\" }}"
+        ))
+    };
+    for tombstones in ["filter", "delete"] {
+        let settings = config(tombstones);
+        let settings = format!("file:{}", settings.path().display());
+        let preview = |raw: &[u8]| {
+            let raw_file = NamedTempFile::new().expect("a file");
+            std::fs::write(raw_file.path(), raw).expect("written");
+            let path = raw_file.path().display().to_string();
+            let report = json_of(&[], &["preview", &path, "--json", "--config", &settings]);
+            let rows = report["records"].as_array().expect("records").clone();
+            rows.iter()
+                .map(|row| json!([row["contact_id"], row["fate"], row["code"]]))
+                .collect::<Vec<Value>>()
+        };
+        let written = json!(["c-1", "would be written", "DRY_RUN"]);
+        let tombstone = json!([null, "filtered", "NOT_A_ROW_CHANGE"]);
+        let invalid = json!([null, "rejected", "INVALID_UTF8"]);
+        let row = "{\"id\":\"c-1\",\"kind\":\"lead\"}";
+        let found = preview(format!("{row}\nnull\n").as_bytes());
+        assert_eq!(found, [written.clone(), tombstone.clone()], "{tombstones}");
+        let found = preview(format!("[{row}, null]").as_bytes());
+        assert_eq!(found, [written.clone(), tombstone.clone()], "{tombstones}");
+        assert_eq!(preview(b"null"), [tombstone], "{tombstones}");
+        let found = preview(&[row.as_bytes(), b"\r\n\xff\n"].concat());
+        assert_eq!(found, [written.clone(), invalid], "{tombstones}");
+        // Compressed data often has bytes of a line's end.
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        encoder.write_all(row.as_bytes()).expect("in memory");
+        encoder.write_all(b"\n").expect("in memory");
+        let gzip = encoder.finish().expect("in memory");
+        assert_eq!(preview(&gzip), [written], "{tombstones}");
+    }
+}
+
+#[test]
 fn a_preview_reads_standard_input() {
     let mut command = Command::new(BINARY);
     command

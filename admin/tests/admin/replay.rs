@@ -464,27 +464,12 @@ async fn records_of_the_stream_are_put_back_and_the_replay_does_not_read_its_own
 #[tokio::test]
 async fn a_replayed_change_does_not_overwrite_a_newer_change() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
-    let stage = Stage::new(&moto, "round-trip").await;
-    let mut variables = stage.variables.clone();
-    variables.extend(mocks.variables());
-    variables.push((
-        "CONTACT_SYNC__GUARD__VERSION".to_owned(),
-        "version".to_owned(),
-    ));
-    let layers: Vec<_> = variables
-        .iter()
-        .filter(|(name, _)| name.starts_with("CONTACT_SYNC__"))
-        .map(|(name, value)| {
-            contact_sync::settings::Layer::from_variable(name, value).expect("a variable")
-        })
-        .collect();
-    let preset = contact_sync::settings::Preset::Test;
-    let settings =
-        contact_sync::settings::load(preset, &layers, &contact_sync::adapters::DESTINATIONS)
-            .expect("good");
-    let handler = contact_sync::app::App::default()
-        .build(preset, &settings, &moto.config())
-        .expect("a handler");
+    let mut stage = Stage::new(&moto, "round-trip").await;
+    let version = ("CONTACT_SYNC__GUARD__VERSION", "version");
+    stage
+        .variables
+        .push((version.0.to_owned(), version.1.to_owned()));
+    let handler = stage.handler(&moto, &mocks);
     let email = |version: u64, email: &str| {
         let mut event = event("c-1");
         event["operation"] = "create".into();
@@ -512,6 +497,83 @@ async fn a_replayed_change_does_not_overwrite_a_newer_change() {
         mocks.salesforce.lead("c-1").expect("a lead")["Email"],
         "ada@example.org"
     );
+}
+
+#[tokio::test]
+async fn an_older_row_without_a_time_of_its_own_is_stale_after_a_replay() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    let mut stage = Stage::new(&moto, "old-rows").await;
+    stage.read_rows();
+    let handler = stage.handler(&moto, &mocks);
+    let people = [("c-1", "lead"), ("c-2", "customer")];
+    let logs = Logs::listen();
+    for (at, (id, kind)) in people.into_iter().enumerate() {
+        let row = |email: &str| json!({"id": id, "kind": kind, "email": email}).to_string();
+        let mut older = stage.dead_letter(id, row("old@example.net").as_bytes());
+        older["record"]["approximate_arrival"] = 1_763_633_700.125.into();
+        stage.send(&older).await;
+        let newer = record(0, at, id, row("new@example.net").as_bytes());
+        let failed = failures(&invoke(&handler, &[newer], "r").await);
+        assert!(failed.is_empty(), "{:?}", logs.fates());
+    }
+    let ran = stage.admin(&["replay"]).await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "2 changes put back, 2 messages deleted\n"),
+        "{ran:?}"
+    );
+    for (at, returned) in stage.records().await.iter().enumerate() {
+        let row = returned.json();
+        let added = (&row["replay"], &row["__source_ts_ms"]);
+        assert_eq!(added, (&json!(true), &json!(1_763_633_700_125_i64)));
+        let returned = record(1, at, &returned.key, &returned.data);
+        assert!(failures(&invoke(&handler, &[returned], "r").await).is_empty());
+    }
+    assert_eq!(logs.fates()[2..], ["superseded STALE", "superseded STALE"]);
+    assert_eq!(
+        mocks.salesforce.lead("c-1").expect("a lead")["Email"],
+        "new@example.net"
+    );
+    assert_eq!(mocks.hubspot.contacts()["c-2"]["email"], "new@example.net");
+}
+
+#[tokio::test]
+async fn records_that_the_function_filters_need_no_return() {
+    let moto = Moto::start().await;
+    let mut stage = Stage::new(&moto, "filtered").await;
+    stage.read_rows();
+    let bucket = Bucket::new(&moto, "filtered").await;
+    let mut stream = Stream::named(&stage.consumer(), 1);
+    let row = br#"{"id":"c-1","kind":"lead","__source_ts_ms":1763633700123}"#;
+    for (at, data) in [&row[..], b"", br#"{"ts_ms":1763633700200}"#]
+        .into_iter()
+        .enumerate()
+    {
+        let number = sequence_number(0, at);
+        stream.append(0, &number, r#"{"id":"c-1"}"#, data, Duration::ZERO);
+    }
+    let discarded = discard(
+        &stream,
+        3,
+        OnFailure::Object(Payload::Captured),
+        async |_| InvocationOutcome::Error,
+    );
+    bucket.put(&discarded.await).await;
+    let replay = ["replay", "--s3", "s3://filtered/aws/lambda/"];
+    let ran = stage.admin(&replay).await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (
+            Some(0),
+            "1 change put back, 1 object deleted, 2 records not needed: the function filters \
+             them\n"
+        ),
+        "{ran:?}"
+    );
+    assert!(bucket.is_empty().await);
+    let records = stage.records().await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].json()["replay"], true);
 }
 
 #[tokio::test]

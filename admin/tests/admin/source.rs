@@ -56,23 +56,37 @@ fn raw_records_are_guessed_as_the_event_that_holds_them() {
         let event = std::fs::read(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR")));
         let event: Value = serde_json::from_slice(&event.expect("readable")).expect("JSON");
         let records = event["Records"].as_array().expect("records");
-        let data = records.iter().map(|record| {
+        let line = |record: &Value| {
             let data = record["kinesis"]["data"].as_str().expect("a text");
             let data = base64_simd::STANDARD.decode_to_vec(data).expect("base64");
-            String::from_utf8(data).expect("UTF-8")
-        });
-        let lines: Vec<String> = data.filter(|data| !data.is_empty()).collect();
-        let raw = file(&lines.join("\n"));
-        let section = |document: &str| -> toml::Table {
-            let mut document: toml::Table = toml::from_str(document).expect("TOML");
-            let source = document["source"].as_table_mut().expect("a table");
-            // Raw records have no key.
-            source.remove("key");
-            source.remove("tombstones");
-            document
+            match String::from_utf8(data).expect("UTF-8") {
+                data if data.is_empty() => "null".to_owned(),
+                data => data,
+            }
         };
+        let lines: Vec<String> = records.iter().map(line).collect();
+        let raw = file(&lines.join("\n"));
+        let section = |document: &str| -> toml::Table { toml::from_str(document).expect("TOML") };
         let of_raw = guessed(&raw.path().display().to_string());
         assert_eq!(section(&of_raw), section(&guessed(&path)), "{name}");
+    }
+}
+
+#[test]
+fn a_raw_record_in_a_layer_is_guessed_as_in_lines() {
+    let row = br#"{"contact_id": "c-1", "segment": "lead"}"#;
+    let zstd =
+        ruzstd::encoding::compress_to_vec(&row[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let expected = guessed(
+        &file(str::from_utf8(row).expect("UTF-8"))
+            .path()
+            .display()
+            .to_string(),
+    );
+    for record in [gzipped(row), zstd, kpl::aggregate(&[("default", row)])] {
+        let raw = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(raw.path(), record).expect("written");
+        assert_eq!(guessed(&raw.path().display().to_string()), expected);
     }
 }
 

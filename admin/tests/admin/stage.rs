@@ -3,8 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
+use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Value, json};
-use testkit::harness;
+use testkit::harness::{self, Mocks};
 use testkit::kinesis::{Discarded, Invocation, InvocationOutcome, Mapping, OnFailure, Stream};
 use testkit::moto::Moto;
 use time::OffsetDateTime;
@@ -307,6 +311,37 @@ impl Stage {
     /// fan-out contain it.
     pub(crate) fn consumer(&self) -> String {
         format!("{}/consumer/fast:1763633700", self.stream)
+    }
+
+    /// Reads flattened rows of Debezium.
+    pub(crate) fn read_rows(&mut self) {
+        let source = [
+            ("FORMAT", "debezium"),
+            ("COLUMNS__ID", "id"),
+            ("COLUMNS__TYPE", "kind"),
+            ("COLUMNS__EMAIL", "email"),
+        ];
+        for (key, value) in source {
+            let name = format!("CONTACT_SYNC__SOURCE__{key}");
+            self.variables.push((name, value.to_owned()));
+        }
+    }
+
+    /// Builds a function with these settings, for mocked systems.
+    pub(crate) fn handler(&self, moto: &Moto, mocks: &Mocks) -> Handler {
+        let mut variables = self.variables.clone();
+        variables.extend(mocks.variables());
+        mocks.hubspot.create_property("version");
+        let layers: Vec<_> = variables
+            .iter()
+            .filter(|(name, _)| name.starts_with("CONTACT_SYNC__"))
+            .map(|(name, value)| Layer::from_variable(name, value).expect("a variable"))
+            .collect();
+        let preset = Preset::Test;
+        let settings = load(preset, &layers, &DESTINATIONS).expect("good");
+        App::default()
+            .build(preset, &settings, &moto.config())
+            .expect("a handler")
     }
 
     /// Builds a dead letter about this data.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contact_sync::source::SourceSettings;
 
 use super::super::Line;
-use crate::feed::FeedRecord;
+use crate::feed::{FeedRecord, RowBefore};
 
 /// Counts of the rows of a sample.
 #[derive(Debug, Default)]
@@ -15,8 +15,10 @@ pub(super) struct Rows {
     formats: BTreeMap<&'static str, usize>,
     columns: BTreeSet<String>,
     updates: usize,
-    /// Number of updates with the row before.
-    with_before: usize,
+    /// Number of updates without the row before.
+    without_before: usize,
+    /// Number of updates whose image of the row before may be its key alone.
+    unknown_before: usize,
 }
 
 impl Rows {
@@ -26,9 +28,10 @@ impl Rows {
         for row in record.rows() {
             self.columns.extend(row.into_iter().map(|(name, _)| name));
         }
-        let has_before = record.has_row_before();
-        self.updates += usize::from(has_before.is_some());
-        self.with_before += usize::from(has_before == Some(true));
+        let before = record.row_before();
+        self.updates += usize::from(before.is_some());
+        self.without_before += usize::from(before == Some(RowBefore::Absent));
+        self.unknown_before += usize::from(before == Some(RowBefore::Unknown));
     }
 
     /// Formats the number of records of each format.
@@ -47,6 +50,7 @@ impl Rows {
         if source.format.has_rows() {
             lines.extend(self.unmapped(source));
             lines.extend(self.lost_images(source));
+            lines.extend(self.unknown_images(source));
         }
         lines
     }
@@ -70,7 +74,7 @@ impl Rows {
 
     /// Reports updates without the row before.
     fn lost_images(&self, source: &SourceSettings) -> Option<Line> {
-        let lost = self.updates - self.with_before;
+        let lost = self.without_before;
         (source.changed_only && lost > 0).then(|| {
             let text = format!(
                 "{lost} of {} updates lack the row before, so that each mapped column is sent: \
@@ -79,6 +83,19 @@ impl Rows {
                 self.updates
             );
             Line::warn("before image", text)
+        })
+    }
+
+    /// Reports updates whose image of the row before may be its key alone.
+    fn unknown_images(&self, source: &SourceSettings) -> Option<Line> {
+        let unknown = self.unknown_before;
+        (source.changed_only && unknown > 0).then(|| {
+            let text = format!(
+                "cannot tell whether {unknown} of {} updates have the row before: their image has \
+                 a part of the columns, none of them changed, and the records name no key",
+                self.updates
+            );
+            Line::skipped("before image", text)
         })
     }
 }
@@ -145,6 +162,17 @@ mod tests {
         assert!(
             found[1].contains("1 of 2 updates lack the row before"),
             "{found:?}"
+        );
+        let of_dms = json!({"before-image": {"id": 1}, "metadata": {"record-type": "data",
+            "operation": "update"}, "data": {"id": 1, "x": 2}});
+        let source = of_source(Format::Dms, &[("id", "id"), ("type", "x")]);
+        let line = &rows(&[of_dms]).lines(&source)[0];
+        assert_eq!(line.state, State::Skipped);
+        assert!(
+            line.text
+                .starts_with("cannot tell whether 1 of 1 updates have the row before"),
+            "{}",
+            line.text()
         );
         let of_dms = json!({"metadata": {"record-type": "data", "operation": "update"},
             "data": {"id": 1}});
