@@ -76,6 +76,8 @@ pub struct Pipeline {
     pub connections: Arc<[Connection]>,
     /// The number by which destinations compare changes.
     pub version_source: VersionSource,
+    /// Whether each change is compared, so that the rows of a full load have to lose.
+    pub compares_all: bool,
     /// Settles records at the end.
     pub settler: Settler,
     /// The function's name, the dimension of its metrics. Empty outside of Lambda.
@@ -267,6 +269,7 @@ impl Pipeline {
                 }
             };
             change.version_source = self.version_source;
+            change.is_load &= self.compares_all && !change.replay;
             // The receiver outlives this sender: both are in one join.
             drop(queue.send((position, change, code)).await);
         }

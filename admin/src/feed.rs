@@ -74,7 +74,9 @@ impl FeedRecord {
         Self {
             form: form(&value),
             value,
-            key: record.key().map(Cow::into_owned),
+            key: record
+                .key()
+                .and_then(|key| Some(without_layers(&key).ok()?.into_owned())),
         }
     }
 
@@ -269,6 +271,7 @@ fn only(mut names: impl Iterator<Item = String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use contact_sync::model::{KafkaOrigin, Origin};
     use serde_json::json;
 
     use super::*;
@@ -381,5 +384,22 @@ mod tests {
             Some(RowBefore::Present),
             "an item is whole"
         );
+    }
+
+    #[test]
+    fn a_key_is_read_within_its_frame() {
+        for (key, column) in [
+            (&br#"{"id":7}"#[..], "id"),
+            (b"\0\0\0\0\x11{\"id\":7}", "id"),
+            (b"c-1", ""),
+        ] {
+            let mut record = Record::of_data(String::new());
+            record.origin = Origin::Kafka(KafkaOrigin {
+                key: Some(base64_simd::STANDARD.encode_to_string(key).into()),
+                ..KafkaOrigin::default()
+            });
+            let key = FeedRecord::of(&record).key.expect("a key");
+            assert_eq!(key_column(&key).as_deref(), Some(column));
+        }
     }
 }

@@ -62,7 +62,9 @@ Examples:
 
 On a terminal the tool asks once before it puts changes back.
 A message is deleted after all its changes are in the stream: an interrupted
-replay loses nothing.
+replay loses nothing. Records that the function filters need no return. A
+message of such records alone is deleted only with --force, because wrong
+settings filter all records.
 A dead letter that the function would reject again (every one of the stages
 decode and validate) is put back only with --force, or after confirmation on
 a terminal. It has to be corrected at its source.

@@ -23,6 +23,12 @@ const MOST_LAYERS: usize = 4;
 /// Length of a Confluent frame's magic byte and schema id.
 const CONFLUENT: usize = 5;
 
+/// Length of an Apicurio frame's magic byte and schema id.
+const APICURIO: usize = 9;
+
+/// Length of the byte order mark of UTF-8.
+const BYTE_ORDER_MARK: usize = 3;
+
 /// Length of a Glue frame's version, compression and schema id.
 const GLUE: usize = 18;
 
@@ -83,9 +89,10 @@ fn edited(data: &[u8], layers_left: usize, edit: Edit<'_>) -> Result<Vec<u8>, Un
         _ => edited(data, layers_left - 1, edit),
     };
     let frame = match data {
-        [0, 0, 0, 0, 0, ..] => None,
+        [0, 0, 0, 0, 0, ..] => data.split_at_checked(APICURIO),
         [0, ..] => data.split_at_checked(CONFLUENT),
         [3, 0, ..] => data.split_at_checked(GLUE),
+        [0xEF, 0xBB, 0xBF, ..] => data.split_at_checked(BYTE_ORDER_MARK),
         _ => None,
     };
     if let Some((frame, content)) = frame {
@@ -176,7 +183,7 @@ mod tests {
 
     #[test]
     fn data_that_is_not_a_json_object_cannot_be_flagged() {
-        for data in ["", "[]", "null", "{", r#"{"a":1}x"#, "\u{feff}{}"] {
+        for data in ["", "[]", "null", "{", r#"{"a":1}x"#] {
             assert_eq!(flagged(data), Err(UnflaggableError::NoObject), "{data}");
         }
         assert_eq!(set_replay_flag(b"\xff"), Err(UnflaggableError::NoObject));
@@ -195,13 +202,17 @@ mod tests {
         type Layer<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
         let gzip = |data: &[u8]| gzip(data).expect("in memory");
         let confluent = |data: &[u8]| [&[0, 0, 0, 0, 17], data].concat();
+        let apicurio = |data: &[u8]| [&[0, 0, 0, 0, 0, 0, 0, 0, 17], data].concat();
         let glue = |data: &[u8]| [&[3, 0], &[7; 16][..], data].concat();
+        let marked = |data: &[u8]| [b"\xEF\xBB\xBF", data].concat();
         let (plain, flagged) = (&br#"{"a":1}"#[..], &br#"{"replay":true,"a":1}"#[..]);
-        let layers: [Layer<'_>; 6] = [
+        let layers: [Layer<'_>; 8] = [
             &gzip,
             &zstd,
             &confluent,
+            &apicurio,
             &glue,
+            &marked,
             &|data| gzip(&zstd(data)),
             &|data| zstd(&gzip(&gzip(&confluent(data)))),
         ];

@@ -17,6 +17,7 @@ use crate::services::{DeadLetterQueue, Services, StateTable};
 use crate::settings::{Environment, Settings, SettingsError};
 use crate::settle::{DeadLetters, SettledSet, Settler};
 use crate::source::RecordDecoder;
+use crate::transform::GuardMode;
 
 /// The resources that outlive a change of the settings.
 pub(super) struct Resources {
@@ -161,6 +162,7 @@ impl Resources {
             filter: settings.filter.clone(),
             router: self.router(settings),
             version_source: settings.guard.version,
+            compares_all: settings.guard.mode == GuardMode::Always,
             settler: Settler {
                 dead_letters: self.dead_letters(settings),
                 settled_set: self.settled_set(settings),

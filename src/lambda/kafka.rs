@@ -116,13 +116,14 @@ fn malformed(event: &str) -> Option<Vec<Record<'_>>> {
     let mut records = Vec::new();
     for (name, list) in lists {
         let name = Cow::Owned(name);
-        match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
-            Ok(list) => {
-                let list = list.unwrap_or_default().into_iter();
-                let wires = list.map(WireRecord::from_malformed);
-                records.extend(wires.map(|wire| wire.record(&name, &cluster)));
-            }
-            Err(_) => records.push(WireRecord::from_malformed(list).record(&name, &cluster)),
+        if let Ok(list) = serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
+            let list = list.unwrap_or_default().into_iter();
+            let wires = list.map(WireRecord::from_malformed);
+            records.extend(wires.map(|wire| wire.record(&name, &cluster)));
+        } else {
+            let mut wire = WireRecord::from_malformed(list);
+            wire.is_malformed = true;
+            records.push(wire.record(&name, &cluster));
         }
     }
     let is_ours = records.is_empty() || is_kafka(text("eventSource").as_deref());
@@ -348,7 +349,8 @@ mod tests {
                 }
             }
         }
-        for list in [json!({}), json!(7), json!("x")] {
+        let no_list = json!({"offset": 8, "key": "Yy0x"});
+        for list in [json!({}), json!(7), json!("x"), no_list] {
             let text = event(&json!({ "a-0": list }));
             assert!(
                 !records(&text).expect("of Kafka")[0].is_tombstone(),

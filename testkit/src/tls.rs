@@ -102,6 +102,8 @@ impl Drop for TlsFront {
 
 /// Passes the content of one connection on. An error ends the connection alone.
 async fn pass(acceptor: TlsAcceptor, stream: TcpStream, target: SocketAddr) {
+    // Without it, the answer's body waits for an acknowledgement that the client delays by 40 ms.
+    let _ = stream.set_nodelay(true);
     let Ok(mut outside) = acceptor.accept(stream).await else {
         return;
     };

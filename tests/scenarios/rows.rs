@@ -112,11 +112,34 @@ async fn a_change_that_dms_kept_back_during_the_full_load_wins_over_the_loaded_r
     for (data, fate, email) in [
         (load("old@example.com"), "delivered", "old@example.com"),
         (load("read@example.com"), "delivered", "read@example.com"),
-        (update, "delivered", "new@example.com"),
+        (update.clone(), "delivered", "new@example.com"),
         (
             load("old@example.com"),
             "superseded STALE",
             "new@example.com",
+        ),
+    ] {
+        invoke(&handler, &records_of(&[data]), "r").await;
+        let fates = logs.fates();
+        assert_eq!(fates.last().map(String::as_str), Some(fate));
+        assert_eq!(mocks.salesforce.leads()["c-1"]["Email"], email);
+    }
+    // Where live changes are not compared, the load's own time protects it from older replays, and
+    // a replay of the load is compared by it.
+    let replayed = |data: &[u8]| {
+        let mut record: Value = serde_json::from_slice(data).expect("JSON");
+        record["replay"] = true.into();
+        record.to_string().into_bytes()
+    };
+    let handler = mocks.handler(Preset::Test, &document.replace("always", "replays"));
+    for (data, fate, email) in [
+        (load("last@example.com"), "delivered", "last@example.com"),
+        (replayed(&update), "superseded STALE", "last@example.com"),
+        (update.clone(), "delivered", "new@example.com"),
+        (
+            replayed(&load("last@example.com")),
+            "delivered",
+            "last@example.com",
         ),
     ] {
         invoke(&handler, &records_of(&[data]), "r").await;

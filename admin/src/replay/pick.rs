@@ -32,6 +32,22 @@ fn rejected_again(code: &str) -> String {
     )
 }
 
+/// Returns the reason why a source is kept though the function needs none of its records.
+fn all_filtered(code: &str) -> String {
+    format!("the function filters all its records ({code}): check its settings; --force deletes it")
+}
+
+/// Returns the code of the first record where the function filters all `count` records of a source.
+/// Wrong settings do the same.
+fn unneeded(decided: &[(Identity, Record, ReplayDecision)], count: usize) -> Option<&'static str> {
+    let mut codes = decided.iter().map(|(_, _, decision)| match decision {
+        ReplayDecision::Unneeded(code) => Some(*code),
+        _ => None,
+    });
+    let first = codes.next()??;
+    (decided.len() == count && codes.all(|code| code.is_some())).then_some(first)
+}
+
 impl Selection {
     /// Adds a record. Adds only the source if the record is selected already.
     fn add(&mut self, source: usize, identity: Identity, record: Record, data: Vec<u8>) {
@@ -135,7 +151,15 @@ impl Replay<'_> {
             records,
             kept_because,
         } = source;
+        let count = records.len();
         let decided = self.decide_records(records);
+        if let Some(code) = unneeded(&decided, count)
+            && !self.policy.is_forced()
+        {
+            self.report.skip(&name, &all_filtered(code));
+            state.is_kept = true;
+            return;
+        }
         let adds_record = decided.iter().any(|(identity, _, decision)| {
             matches!(decision, ReplayDecision::PutBack(_))
                 && !selection.indices.contains_key(identity)
@@ -162,7 +186,7 @@ impl Replay<'_> {
                     state.is_kept = true;
                     continue;
                 }
-                ReplayDecision::Unneeded => {
+                ReplayDecision::Unneeded(_) => {
                     self.report.unneeded += 1;
                     continue;
                 }

@@ -56,7 +56,7 @@ pub(super) enum ReplayDecision {
     /// The filters exclude the record.
     Filtered,
     /// The function filters the record, which needs no return.
-    Unneeded,
+    Unneeded(&'static str),
     /// The record is not put back, for this reason.
     Skipped(Cow<'static, str>),
     /// The record is not put back: the function would reject it again, with this code.
@@ -98,6 +98,11 @@ impl ReplayPolicy {
         }
     }
 
+    /// Returns whether the operator asked to put records back regardless.
+    pub(super) fn is_forced(&self) -> bool {
+        self.force
+    }
+
     /// Allows records that the function rejects again to be put back.
     pub(super) fn allow_rejected(&mut self) {
         self.allows_rejected = true;
@@ -111,7 +116,10 @@ impl ReplayPolicy {
         let returning = context.record.map(without_arrival);
         let decoded = self.decoded(data, returning.as_ref(), OffsetDateTime::now_utc());
         let rejected_again = rejected_again(&decoded, context);
-        let is_unneeded = matches!(decoded, Ok(Decoded::Filtered(_)));
+        let unneeded = match &decoded {
+            Ok(Decoded::Filtered(filtered)) => Some(filtered.code),
+            _ => None,
+        };
         let change = match decoded {
             Ok(Decoded::Change(change)) => Some(change),
             Ok(Decoded::Filtered(_)) | Err(_) => None,
@@ -131,8 +139,8 @@ impl ReplayPolicy {
                 return ReplayDecision::Filtered;
             }
         }
-        if is_unneeded {
-            return ReplayDecision::Unneeded;
+        if let Some(code) = unneeded {
+            return ReplayDecision::Unneeded(code);
         }
         if let (false, Some(code)) = (self.allows_rejected, &rejected_again) {
             return ReplayDecision::RejectedAgain(code.clone());
@@ -352,7 +360,7 @@ mod tests {
             ReplayDecision::PutBack(data) if data.starts_with(b"{\"replay\":true") => "flagged",
             ReplayDecision::PutBack(_) => "unmodified",
             ReplayDecision::Filtered => "filtered",
-            ReplayDecision::Unneeded => "unneeded",
+            ReplayDecision::Unneeded(_) => "unneeded",
             ReplayDecision::Skipped(reason) => reason.split([' ', ':']).next().expect("a word"),
             ReplayDecision::RejectedAgain(code) => code,
         }

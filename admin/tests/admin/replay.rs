@@ -574,6 +574,22 @@ async fn records_that_the_function_filters_need_no_return() {
     let records = stage.records().await;
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].json()["replay"], true);
+
+    // Wrong settings would filter all records.
+    let mut stream = Stream::named(&stage.consumer(), 1);
+    let heartbeat = br#"{"ts_ms":1763633700300}"#;
+    let number = sequence_number(0, 3);
+    stream.append(0, &number, r#"{"id":"c-1"}"#, heartbeat, Duration::ZERO);
+    let captured = OnFailure::Object(Payload::Captured);
+    let discarded = discard(&stream, 1, captured, async |_| InvocationOutcome::Error);
+    bucket.put(&discarded.await).await;
+    let ran = stage.admin(&replay).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.out.contains("NOT_A_ROW_CHANGE"), "{ran:?}");
+    assert!(!bucket.is_empty().await);
+    let ran = stage.admin(&[&replay[..], &["--force"]].concat()).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(bucket.is_empty().await);
 }
 
 #[tokio::test]

@@ -34,7 +34,13 @@ pub(super) fn contact_id(key: Option<&[u8]>, field: &str) -> Option<Cow<'static,
 /// no text.
 fn text(key: &[u8]) -> Option<String> {
     let key = layers::without_layers(key).ok()?;
-    Some(str::from_utf8(&key).ok()?.trim().to_owned())
+    let text = str::from_utf8(&key).ok()?.trim();
+    (!text.contains(is_binary)).then(|| text.to_owned())
+}
+
+/// Returns whether a character is of no text: converters of numbers write bytes.
+fn is_binary(character: char) -> bool {
+    character.is_control() && !character.is_whitespace()
 }
 
 /// Returns the field of a JSON key, with or without the schema of Kafka Connect around it. A row's
@@ -127,6 +133,9 @@ mod tests {
         }
         assert_eq!(contact_id(None, ""), None);
         assert_eq!(contact_id(Some(b"\xff"), ""), None);
+        // The bytes of a number are no text, though they are valid UTF-8.
+        assert_eq!(contact_id(Some(b"\x00\x0012"), ""), None);
+        assert_eq!(contact_id(Some(b"\x00\x00\x00\x00\x00\x0012"), ""), None);
     }
 
     #[test]
