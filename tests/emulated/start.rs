@@ -68,6 +68,8 @@ async fn a_host_that_no_authority_vouches_for_gets_no_credentials() {
     let outcome = function.invoke(event(), "first", TIME).await;
     assert_eq!(outcome.failures().len(), 3, "{:?}", function.lines());
     assert_eq!(deployment.aws_calls(), [""; 0], "a call is signed");
+    function.kill().await;
+    function.exit().await;
     let lines = function.lines().join("\n");
     assert!(lines.contains("settings document not read"), "{lines}");
 }

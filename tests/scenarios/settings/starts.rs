@@ -104,15 +104,6 @@ async fn every_record_fails_until_the_parameter_can_be_read() {
         let event = json!({"Records": leads(3)}).to_string();
         let outcome = function.invoke(event.clone(), "r-1", TIME).await;
         assert_eq!(outcome.failures().len(), 3, "{fault}");
-        let lines = function.lines().join("\n");
-        for part in [
-            "no settings yet",
-            cause,
-            r#""ConfigErrors":1"#,
-            r#""RecordsFailed":3"#,
-        ] {
-            assert!(lines.contains(part), "{fault}: no {part} in {lines}");
-        }
         aws.state().refuses.clear();
         aws.state().hangs.clear();
         let outcome = function.invoke(event, "r-2", TIME).await;
@@ -122,6 +113,17 @@ async fn every_record_fails_until_the_parameter_can_be_read() {
             "{fault}: {:?}",
             function.lines()
         );
+        function.kill().await;
+        function.exit().await;
+        let lines = function.lines().join("\n");
+        for part in [
+            "no settings yet",
+            cause,
+            r#""ConfigErrors":1"#,
+            r#""RecordsFailed":3"#,
+        ] {
+            assert!(lines.contains(part), "{fault}: no {part} in {lines}");
+        }
     }
 }
 
