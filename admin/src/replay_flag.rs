@@ -5,32 +5,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
-use contact_sync::source::layers::decompressed;
+use contact_sync::source::layers::{MOST_LAYERS, behind_prefix, decompressed, is_aggregate};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-/// First bytes of a KPL aggregate.
-/// <https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md>
-const AGGREGATE: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
-
-/// Most layers that the function removes.
-const MOST_LAYERS: usize = 4;
-
-/// Length of a Confluent frame's magic byte and schema id.
-const CONFLUENT: usize = 5;
-
-/// Length of an Apicurio frame's magic byte and schema id.
-const APICURIO: usize = 9;
-
-/// Length of the byte order mark of UTF-8.
-const BYTE_ORDER_MARK: usize = 3;
-
-/// Length of a Glue frame's version, compression and schema id.
-const GLUE: usize = 18;
 
 /// Field of a flattened row with the time of the change, in milliseconds: `add.fields` with
 /// `source.ts_ms`.
@@ -81,22 +62,16 @@ pub(crate) fn set_flag_and_time(data: &[u8], time: OffsetDateTime) -> Vec<Vec<u8
 
 /// Returns the data with its JSON edited, in the same layers.
 fn edited(data: &[u8], layers_left: usize, edit: Edit<'_>) -> Result<Vec<u8>, UnflaggableError> {
-    if data.starts_with(&AGGREGATE) {
+    if is_aggregate(data) {
         return Err(UnflaggableError::Aggregate);
     }
     let inner = |data: &[u8]| match layers_left {
         0 => Err(UnflaggableError::NoObject),
         _ => edited(data, layers_left - 1, edit),
     };
-    let frame = match data {
-        [0, 0, 0, 0, 0, ..] => data.split_at_checked(APICURIO),
-        [0, ..] => data.split_at_checked(CONFLUENT),
-        [3, 0, ..] => data.split_at_checked(GLUE),
-        [0xEF, 0xBB, 0xBF, ..] => data.split_at_checked(BYTE_ORDER_MARK),
-        _ => None,
-    };
-    if let Some((frame, content)) = frame {
-        return Ok([frame, &inner(content)?].concat());
+    if let Some(content) = behind_prefix(data) {
+        let prefix = &data[..data.len() - content.len()];
+        return Ok([prefix, &inner(content)?].concat());
     }
     if let Some(plain) = decompressed(data) {
         let plain = inner(&plain)?;

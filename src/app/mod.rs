@@ -167,8 +167,7 @@ impl App {
         settings: &Settings,
         aws: &dyn Services,
     ) -> Result<Pipeline, AppError> {
-        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
-        let resources = Resources::new(self, Arc::new(secrets), settings, aws)?;
+        let resources = self.resources(preset, settings, aws)?;
         let connections = resources.connect(settings, &[]);
         Ok(resources.pipeline(settings, &connections))
     }
@@ -216,6 +215,16 @@ impl App {
         Ok(join_all(compared).await)
     }
 
+    fn resources(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &dyn Services,
+    ) -> Result<Resources, AppError> {
+        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
+        Resources::new(self, Arc::new(secrets), settings, aws)
+    }
+
     /// Builds the adapter of each system; `None` for a system that no change can be routed to.
     fn systems_in_use(
         self,
@@ -223,8 +232,7 @@ impl App {
         settings: &Settings,
         aws: &dyn Services,
     ) -> Result<Vec<NamedAdapter>, AppError> {
-        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
-        let resources = Resources::new(self, Arc::new(secrets), settings, aws)?;
+        let resources = self.resources(preset, settings, aws)?;
         let router = resources.router(settings);
         let mut systems = Vec::new();
         for (at, (name, spec)) in resources.specs(settings).into_iter().enumerate() {

@@ -235,19 +235,23 @@ mod tests {
         }
     }
 
+    fn of_kafka(timestamp: Option<i64>, is_append_time: bool) -> Record<'static> {
+        let origin = Origin::Kafka(KafkaOrigin {
+            timestamp,
+            is_append_time,
+            ..KafkaOrigin::default()
+        });
+        Record {
+            origin,
+            ..Record::default()
+        }
+    }
+
     #[test]
     fn a_producers_timestamp_is_no_time_of_arrival() {
         let now = OffsetDateTime::from_unix_timestamp(2_000_000_000).expect("in range");
         let arrived = |timestamp, is_append_time| {
-            let origin = Origin::Kafka(KafkaOrigin {
-                timestamp,
-                is_append_time,
-                ..KafkaOrigin::default()
-            });
-            let record = Record {
-                origin,
-                ..Record::default()
-            };
+            let record = of_kafka(timestamp, is_append_time);
             record.arrived_at(now).unix_timestamp()
         };
         assert_eq!(arrived(Some(1_763_633_700_123), true), 1_763_633_700);
@@ -261,15 +265,7 @@ mod tests {
     fn the_timestamp_of_a_record_is_its_own_of_either_type() {
         for is_append_time in [true, false] {
             let of = |timestamp| {
-                let origin = Origin::Kafka(KafkaOrigin {
-                    timestamp,
-                    is_append_time,
-                    ..KafkaOrigin::default()
-                });
-                let record = Record {
-                    origin,
-                    ..Record::default()
-                };
+                let record = of_kafka(timestamp, is_append_time);
                 record.timestamp().map(OffsetDateTime::unix_timestamp)
             };
             assert_eq!(of(Some(1_763_633_700_123)), Some(1_763_633_700));

@@ -107,9 +107,12 @@ async fn a_change_that_dms_kept_back_during_the_full_load_wins_over_the_loaded_r
         + "[guard]\nmode = \"always\"\n[salesforce]\nversion_field = \"Version__c\"\n\
            [hubspot]\nversion_property = \"version\"\n";
     let mocks = Mocks::start().await;
-    let handler = mocks.handler(Preset::Test, &document);
-    let logs = Logs::listen();
-    for (data, fate, email) in [
+    let replayed = |data: &[u8]| {
+        let mut record: Value = serde_json::from_slice(data).expect("JSON");
+        record["replay"] = true.into();
+        record.to_string().into_bytes()
+    };
+    let always = [
         (load("old@example.com"), "delivered", "old@example.com"),
         (load("read@example.com"), "delivered", "read@example.com"),
         (update.clone(), "delivered", "new@example.com"),
@@ -118,34 +121,28 @@ async fn a_change_that_dms_kept_back_during_the_full_load_wins_over_the_loaded_r
             "superseded STALE",
             "new@example.com",
         ),
-    ] {
-        invoke(&handler, &records_of(&[data]), "r").await;
-        let fates = logs.fates();
-        assert_eq!(fates.last().map(String::as_str), Some(fate));
-        assert_eq!(mocks.salesforce.leads()["c-1"]["Email"], email);
-    }
+    ];
     // Where live changes are not compared, the load's own time protects it from older replays, and
     // a replay of the load is compared by it.
-    let replayed = |data: &[u8]| {
-        let mut record: Value = serde_json::from_slice(data).expect("JSON");
-        record["replay"] = true.into();
-        record.to_string().into_bytes()
-    };
-    let handler = mocks.handler(Preset::Test, &document.replace("always", "replays"));
-    for (data, fate, email) in [
+    let replays = [
         (load("last@example.com"), "delivered", "last@example.com"),
         (replayed(&update), "superseded STALE", "last@example.com"),
-        (update.clone(), "delivered", "new@example.com"),
+        (update, "delivered", "new@example.com"),
         (
             replayed(&load("last@example.com")),
             "delivered",
             "last@example.com",
         ),
-    ] {
-        invoke(&handler, &records_of(&[data]), "r").await;
-        let fates = logs.fates();
-        assert_eq!(fates.last().map(String::as_str), Some(fate));
-        assert_eq!(mocks.salesforce.leads()["c-1"]["Email"], email);
+    ];
+    let logs = Logs::listen();
+    for (mode, changes) in [("always", always), ("replays", replays)] {
+        let handler = mocks.handler(Preset::Test, &document.replace("always", mode));
+        for (data, fate, email) in changes {
+            invoke(&handler, &records_of(&[data]), "r").await;
+            let fates = logs.fates();
+            assert_eq!(fates.last().map(String::as_str), Some(fate), "{mode}");
+            assert_eq!(mocks.salesforce.leads()["c-1"]["Email"], email, "{mode}");
+        }
     }
 }
 

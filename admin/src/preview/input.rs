@@ -7,12 +7,10 @@ use std::path::Path;
 use base64_simd::STANDARD;
 use contact_sync::lambda::envelope;
 use contact_sync::model::Record;
+use contact_sync::source::layers::{is_aggregate, is_compressed};
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-
-/// First bytes of the layers that make a file one record: gzip, zstd and a KPL aggregate.
-const LAYERS: [&[u8]; 3] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xf3\x89\x9a\xc2"];
 
 /// Reads the bytes of a file, or of standard input if the file is `-`.
 pub(super) fn content(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -33,7 +31,7 @@ pub(super) fn content(file: &Path) -> Result<Vec<u8>, Failure> {
 /// Parses a Lambda event, a JSON array of changes, one change, one change per line, or one record
 /// of bytes that begin as a layer.
 pub(super) fn records(content: &[u8]) -> Vec<Record<'_>> {
-    if LAYERS.iter().any(|layer| content.starts_with(layer)) {
+    if is_compressed(content) || is_aggregate(content) {
         return vec![record(content)];
     }
     if let Ok(text) = str::from_utf8(content)

@@ -14,7 +14,7 @@ use crate::model::{Data, KinesisOrigin, Origin, Position, Record, Refusal, codes
 use crate::source::refuse;
 
 /// The first bytes of an aggregate.
-const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
 /// The beginning of the base64 text of [`MAGIC`]. The last character depends on the next byte.
 const MAGIC_BASE64: &str = "84maw";

@@ -20,7 +20,7 @@ use super::refuse;
 use crate::model::{Refusal, codes};
 
 /// The most layers that are removed. More are no producer's work: the rest is decoded as it is.
-const MOST_LAYERS: usize = 4;
+pub const MOST_LAYERS: usize = 4;
 
 /// The byte order mark of UTF-8, which some producers write before JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -87,6 +87,23 @@ pub(super) struct Unwrapped<'a> {
 pub fn decompressed(data: &[u8]) -> Option<Vec<u8>> {
     let mut budget = DecompressionBudget::default();
     compression::decompress(compression::algorithm(data)?, data, &mut budget).ok()
+}
+
+/// Returns whether `data` begins as a KPL aggregate.
+pub fn is_aggregate(data: &[u8]) -> bool {
+    data.starts_with(&kpl::MAGIC)
+}
+
+/// Returns whether `data` begins as compressed data.
+pub fn is_compressed(data: &[u8]) -> bool {
+    compression::algorithm(data).is_some()
+}
+
+/// Returns the data behind a byte order mark or the frame of a schema registry; `None` where it
+/// begins with neither.
+pub fn behind_prefix(data: &[u8]) -> Option<&[u8]> {
+    data.strip_prefix(BYTE_ORDER_MARK)
+        .or_else(|| Some(schema_registry::frame(data)?.content))
 }
 
 /// Returns `data` without the layers around it.

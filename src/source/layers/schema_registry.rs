@@ -13,7 +13,7 @@ use crate::source::refuse;
 pub(super) struct Frame<'a> {
     /// The registry, and the schema's id in it.
     schema: String,
-    content: &'a [u8],
+    pub(super) content: &'a [u8],
 }
 
 /// Returns the frame around `data`, if there is one: of Confluent a zero and an id of four bytes,
